@@ -1,0 +1,178 @@
+"""The ledger in the admin: everything can be looked up, and what was posted can only be looked at.
+
+Reasons and clients are kept here; a policy is changed by adding its next version. Moving points from
+the admin belongs to the back office, through the same door as the API.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
+
+from ledger import policies
+from ledger.models import (
+    Account,
+    AccountStatusChange,
+    ApiKey,
+    Client,
+    Debt,
+    Entry,
+    InboxItem,
+    Lot,
+    Operation,
+    Reason,
+    ReasonPolicy,
+)
+
+if TYPE_CHECKING:
+    _Paginator = Paginator[Any]
+else:
+    _Paginator = Paginator
+
+#: The last page that can be reached by number: nobody reads on, and nothing is counted.
+_MOST_ROWS = 1000
+
+
+class UncountedPaginator(_Paginator):
+    """Pages without counting the table: tables of the ledger have millions of rows."""
+
+    @cached_property
+    def count(self) -> int:
+        rows = self.object_list[:_MOST_ROWS]
+        return rows.count() if isinstance(rows, QuerySet) else len(rows)
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """Looked at, never changed here: for superusers too."""
+
+    paginator = UncountedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Account)
+class AccountAdmin(ReadOnlyAdmin):
+    list_display = ("account_number", "status", "balance", "next_expiry_at", "opened_at")
+    search_fields = ("account_number__startswith",)
+    search_help_text = _("The beginning of the account number")
+    ordering = ("-id",)
+
+
+@admin.register(Operation)
+class OperationAdmin(ReadOnlyAdmin):
+    list_display = ("id", "kind", "state", "account_number", "points", "reference", "client", "recorded_at")
+    list_select_related = ("client",)
+    search_fields = ("id__exact", "idempotency_key__exact", "reference__exact")
+    search_help_text = _("The id, the idempotency key or the reference")
+    ordering = ("-id",)
+
+
+@admin.register(Entry)
+class EntryAdmin(ReadOnlyAdmin):
+    list_display = ("id", "kind", "account", "sequence", "points", "balance_after", "recorded_at")
+    list_select_related = ("account",)
+    search_fields = ("account__account_number__exact",)
+    search_help_text = _("The account number")
+    ordering = ("-id",)
+
+
+@admin.register(Lot)
+class LotAdmin(ReadOnlyAdmin):
+    list_display = ("id", "account", "points", "reason", "earned_at", "expires_at")
+    list_select_related = ("account", "reason")
+    search_fields = ("account__account_number__exact",)
+    search_help_text = _("The account number")
+    ordering = ("-id",)
+
+
+@admin.register(Debt)
+class DebtAdmin(ReadOnlyAdmin):
+    list_display = ("id", "account", "points", "operation", "recorded_at")
+    list_select_related = ("account", "operation")
+    ordering = ("-id",)
+
+
+@admin.register(AccountStatusChange)
+class AccountStatusChangeAdmin(ReadOnlyAdmin):
+    list_display = ("account", "status", "note", "actor", "recorded_at")
+    list_select_related = ("account",)
+    ordering = ("-id",)
+
+
+@admin.register(InboxItem)
+class InboxItemAdmin(ReadOnlyAdmin):
+    list_display = ("id", "account_number", "operation", "accepted_at", "attempts", "last_error")
+    list_select_related = ("operation",)
+    ordering = ("id",)
+
+
+class PolicyInline(admin.TabularInline):
+    """Versions that were are shown; the next one is added below them."""
+
+    model = ReasonPolicy
+    extra = 0
+    ordering = ("version",)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Reason)
+class ReasonAdmin(admin.ModelAdmin):
+    list_display = ("code", "label", "kinds", "is_active")
+    inlines = (PolicyInline,)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        # Clients name a reason by its code, and operations keep it.
+        return ("code",) if obj else ()
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        policies.forget()
+
+
+class ApiKeyInline(admin.TabularInline):
+    """Keys are made by `create_client`, which shows them once; here they are only seen."""
+
+    model = ApiKey
+    fields = ("prefix", "scopes", "created_at", "expires_at", "revoked_at")
+    readonly_fields = fields
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Client)
+class ClientAdmin(admin.ModelAdmin):
+    list_display = ("name", "is_built_in", "requests_per_minute", "created_at")
+    fields = ("name", "is_built_in", "requests_per_minute")
+    readonly_fields = ("name", "is_built_in")
+    inlines = (ApiKeyInline,)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

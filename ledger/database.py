@@ -1,0 +1,137 @@
+"""The few ways in which the ledger talks to PostgreSQL beside the ORM.
+
+The hot statements go to psycopg itself, over Django's own connection and inside Django's own
+transactions, so that they are prepared once per connection
+(docs/adr/0004-the-write-path.md). Errors come out as Django's.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, NoReturn
+
+import psycopg
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, OperationalError, connections
+from psycopg import errors as pg
+from psycopg.pq import Format
+
+from ledger.errors import AccountBusy, DatabaseUnavailable, OperationInProgress
+
+Parameters = Mapping[str, Any] | Sequence[Any]
+
+_PLACEHOLDER: Final = re.compile(r"%%|%s|%\((\w+)\)s")
+
+
+def fetch_all(statement: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+    """Run one prepared statement and return its rows."""
+    # Django looks the connection up anew at every attribute: once is enough.
+    database = connections[DEFAULT_DB_ALIAS]
+    database.ensure_connection()
+    with database.wrap_database_errors:
+        return _rows(_sent(database.connection, statement, parameters))
+
+
+def fetch_each(statements: Sequence[tuple[str, Parameters]]) -> list[list[tuple[Any, ...]]]:
+    """Run prepared statements one after the other in one round trip, and return the rows of each.
+
+    Each has a snapshot of its own, as in READ COMMITTED: a statement sees what committed while the
+    one before it waited for a lock.
+    """
+    database = connections[DEFAULT_DB_ALIAS]
+    database.ensure_connection()
+    with database.wrap_database_errors, database.connection.pipeline():
+        cursors = [_sent(database.connection, *statement) for statement in statements]
+        return [_rows(cursor) for cursor in cursors]
+
+
+def _sent(
+    session: psycopg.Connection[tuple[Any, ...]], statement: str, parameters: Parameters
+) -> psycopg.Cursor[tuple[Any, ...]]:
+    """A cursor on which the statement was sent, bound by the server.
+
+    Results come in binary, which psycopg decodes in C where Django's own text loaders would not.
+    """
+    text, names = _numbered(statement)
+    cursor = psycopg.RawCursor(session)
+    cursor.format = Format.BINARY
+    if isinstance(parameters, Mapping):
+        parameters = [parameters[name] for name in names]
+    cursor.execute(text, parameters, prepare=True)
+    return cursor
+
+
+@lru_cache(maxsize=256)
+def _numbered(statement: str) -> tuple[bytes, tuple[str, ...]]:
+    """`statement` with PostgreSQL's own $1, $2, ... for its placeholders, and their names in that order.
+
+    psycopg would do the same at every execution; done once, a third of what an execution costs in
+    this process is saved.
+    """
+    names: list[str] = []
+
+    def number(found: re.Match[str]) -> str:
+        name = found[1]
+        if found[0] == "%%":
+            return "%"
+        if name is None or name not in names:
+            names.append(name or "")
+            return f"${len(names)}"
+        return f"${names.index(name) + 1}"
+
+    text = _PLACEHOLDER.sub(number, statement)
+    return text.encode(), tuple(names)
+
+
+def _rows(cursor: psycopg.Cursor[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    if cursor.pgresult is None:
+        # In a pipeline the results are not here yet; fetching waits for them.
+        return cursor.fetchall()
+    return cursor.fetchall() if cursor.pgresult.nfields else []
+
+
+def fetch_one(statement: str, parameters: Parameters = ()) -> tuple[Any, ...] | None:
+    """Run one prepared statement and return its first row, or None."""
+    rows = fetch_all(statement, parameters)
+    return rows[0] if rows else None
+
+
+def is_lock_timeout(error: DatabaseError) -> bool:
+    return isinstance(error.__cause__, pg.LockNotAvailable)
+
+
+def violated_constraint(error: DatabaseError) -> str | None:
+    """The name of the constraint or guarding trigger that refused, or None."""
+    cause = error.__cause__
+    return cause.diag.constraint_name if isinstance(cause, psycopg.Error) else None
+
+
+#: Another transaction was in the way; running again from the start is safe and may succeed.
+RETRIABLE = (pg.DeadlockDetected, pg.SerializationFailure)
+
+
+def is_retriable(error: DatabaseError) -> bool:
+    return isinstance(error.__cause__, RETRIABLE)
+
+
+def raise_refusal(error: DatabaseError) -> NoReturn:
+    """Turn what PostgreSQL said into a typed refusal; what is our own mistake stays as it is.
+
+    Raises AccountBusy or OperationInProgress for a lock timeout (by what was waited for),
+    DatabaseUnavailable for a lost, refused, cancelled or read-only session and a full disk.
+    """
+    cause = error.__cause__
+    if isinstance(cause, pg.LockNotAvailable):
+        context = cause.diag.context or ""
+        if "ledger_account" in context or "ledger_stale_balance" in context:
+            raise AccountBusy(
+                "Another operation on this account takes longer than the lock timeout."
+            ) from error
+        raise OperationInProgress("An operation with this key is still being run.") from error
+    if isinstance(cause, RETRIABLE):
+        raise AccountBusy("Operations on these accounts got in each other's way.") from error
+    if isinstance(error, OperationalError | InterfaceError) or isinstance(
+        cause,
+        pg.QueryCanceled | pg.ReadOnlySqlTransaction | pg.InsufficientResources | pg.OperatorIntervention,
+    ):
+        raise DatabaseUnavailable("The database did not answer.") from error
+    raise error

@@ -1,0 +1,16 @@
+from django.db import models
+from django.db.models import Q
+
+
+class SimulatedClock(models.Model):
+    """The one row that holds the business time when `POINTS_CLOCK=simulated` (demo and tests)."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    instant = models.DateTimeField()
+
+    class Meta:
+        db_table = "ledger_simulated_clock"
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="simulated_clock_is_one_row")]
+
+    def __str__(self) -> str:
+        return self.instant.isoformat()

@@ -1,0 +1,1 @@
+"""The REST contract of the product: the only thing that clients see."""

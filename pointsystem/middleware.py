@@ -1,0 +1,76 @@
+"""Middleware of the pages: the REST API and the probes need none of it, and it would cost them time.
+
+Each class is Django's own (or a library's) with one question in front. They are subclasses, not wrappers,
+so that Django's system checks still find them.
+"""
+
+from typing import Any
+
+from axes.middleware import AxesMiddleware
+from csp.middleware import CSPMiddleware
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.http import HttpRequest, HttpResponseBase
+from django.middleware.csrf import CsrfViewMiddleware
+from django.middleware.locale import LocaleMiddleware
+from whitenoise.middleware import WhiteNoiseMiddleware
+
+PATHS_WITHOUT_PAGES = ("/api/v1/", "/healthz", "/readyz", "/metrics")
+
+
+def is_page(request: HttpRequest) -> bool:
+    return not request.path_info.startswith(PATHS_WITHOUT_PAGES)
+
+
+def client_address(request: HttpRequest) -> str:
+    """The address of the peer; what a proxy adds in headers is not believed."""
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+class _PagesOnly:
+    get_response: Any
+    async_capable = False
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if is_page(request):
+            return super().__call__(request)  # type: ignore[misc]
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, callback: Any, arguments: Any, keywords: Any) -> Any:
+        inherited = getattr(super(), "process_view", None)
+        if inherited is None or not is_page(request):
+            return None
+        return inherited(request, callback, arguments, keywords)
+
+
+class StaticFiles(_PagesOnly, WhiteNoiseMiddleware):
+    pass
+
+
+class Sessions(_PagesOnly, SessionMiddleware):
+    pass
+
+
+class Csrf(_PagesOnly, CsrfViewMiddleware):
+    pass
+
+
+class Authentication(_PagesOnly, AuthenticationMiddleware):
+    pass
+
+
+class Messages(_PagesOnly, MessageMiddleware):
+    pass
+
+
+class Locale(_PagesOnly, LocaleMiddleware):
+    pass
+
+
+class ContentSecurityPolicy(_PagesOnly, CSPMiddleware):
+    pass
+
+
+class LoginLockout(_PagesOnly, AxesMiddleware):
+    pass
