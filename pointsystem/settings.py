@@ -65,6 +65,41 @@ def _database(name: str) -> dict[str, Any]:
     return database
 
 
+def _legacy_database() -> dict[str, Any]:
+    """A connection to the legacy, whose every call is bounded on its own server too."""
+    database: dict[str, Any] = env.db_url("LEGACY_DATABASE_URL")
+    options = database.setdefault("OPTIONS", {})
+    seconds = POINTS_LEGACY_TIMEOUT_SECONDS
+    if "postgresql" in database["ENGINE"]:
+        given = options.pop("options", "")
+        milliseconds = int(seconds * 1000)
+        timeouts = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds // 2}"
+        # A server that finds us gone ends what we asked for, instead of doing it for nobody.
+        options["options"] = f"{timeouts} -c client_connection_check_interval=1000 {given}".strip()
+        options.setdefault("connect_timeout", 3)
+        # What is sent must not depend on how often: procedures are chosen by the types that come.
+        options["prepare_threshold"] = None
+    elif "mysql" in database["ENGINE"]:
+        import pymysql
+
+        # Django asks for mysqlclient, which needs a compiler; this driver answers in its place.
+        pymysql.install_as_MySQLdb()
+        options.setdefault("charset", "utf8mb4")
+        options.setdefault("connect_timeout", 3)
+        options.setdefault("read_timeout", max(1, round(seconds + 1)))
+        options.setdefault("write_timeout", max(1, round(seconds + 1)))
+        options.setdefault("isolation_level", "read committed")
+        options.setdefault(
+            "init_command",
+            f"SET SESSION innodb_lock_wait_timeout = {max(1, round(seconds / 2))},"
+            f" max_statement_time = {seconds:.3f}",
+        )
+    # `legacy_bridge.sessions` looks after its connections itself: a check before every call costs a round trip.
+    database["CONN_MAX_AGE"] = None
+    database["CONN_HEALTH_CHECKS"] = False
+    return database
+
+
 # --- What this process is -------------------------------------------------------------------------------
 HAS_DATABASE = bool(env.str("DATABASE_URL", default=""))
 POINTS_STACK = env.str("POINTS_STACK", default="")
@@ -85,9 +120,18 @@ POINTS_STATEMENT_TIMEOUT_SECONDS = env.float("POINTS_STATEMENT_TIMEOUT_SECONDS",
 POINTS_IDLE_IN_TRANSACTION_TIMEOUT_SECONDS = env.float(
     "POINTS_IDLE_IN_TRANSACTION_TIMEOUT_SECONDS", default=15.0
 )
+# The legacy: the dotted path of its adapter, the time zone of its clock, the longest that a call may take, and
+# how many of this process may be under way (one thread of the web server stays free for others).
+LEGACY_ADAPTER = env.str("LEGACY_ADAPTER", default="legacy_bridge.reference.ReferenceAdapter")
+POINTS_LEGACY_TIME_ZONE = env.str("POINTS_LEGACY_TIME_ZONE", default=POINTS_TIME_ZONE)
+POINTS_LEGACY_TIMEOUT_SECONDS = env.float("POINTS_LEGACY_TIMEOUT_SECONDS", default=5.0)
+POINTS_LEGACY_MOST_CALLS = env.int("POINTS_LEGACY_MOST_CALLS", default=3)
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 # A client whose body has not come after this long loses its connection.
 POINTS_BODY_TIMEOUT_SECONDS = env.float("POINTS_BODY_TIMEOUT_SECONDS", default=25.0)
+
+# Without it, `legacy_bridge` and `cutover` are not installed: the ledger by itself.
+POINTS_CUTOVER = env.bool("POINTS_CUTOVER", default=True)
 
 # --- Applications and requests --------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -102,8 +146,12 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular_sidecar",
     "ledger",
+    *(["legacy_bridge", "cutover"] if POINTS_CUTOVER else []),
     "pointsystem",
 ]
+# Who answers: the ledger itself, or whoever decides in the stage that is set (docs/adr/0022-one-door.md).
+HAS_LEGACY = POINTS_CUTOVER and bool(env.str("LEGACY_DATABASE_URL", default=""))
+POINTS_FACE = "cutover.face" if HAS_LEGACY else "ledger.face"
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "pointsystem.middleware.StaticFiles",
@@ -142,7 +190,7 @@ DATABASES: dict[str, dict[str, Any]] = {"default": {"ENGINE": "django.db.backend
 if HAS_DATABASE:
     DATABASES["default"] = _database("DATABASE_URL")
 if env.str("LEGACY_DATABASE_URL", default=""):
-    DATABASES["legacy"] = _database("LEGACY_DATABASE_URL")
+    DATABASES["legacy"] = _legacy_database()
 # The role that owns the tables and migrates. The role of DATABASE_URL can then change no posted row.
 MIGRATE_DATABASE_URL = env.str("MIGRATE_DATABASE_URL", default="")
 

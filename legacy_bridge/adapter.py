@@ -1,0 +1,158 @@
+"""What an adapter tells of one legacy: a class of a few dozen lines, and the only thing to be written.
+
+docs/how-to/wrap-your-own-procedures.md goes through it step by step. `LEGACY_ADAPTER` names the class.
+Methods get an open `Session` and use its cursor helpers (`legacy_bridge.calling`); they never commit,
+never open connections, and raise nothing but `legacy_bridge.errors` and what the driver raises, which
+`Session` translates.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from functools import cached_property
+from typing import ClassVar
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+
+from legacy_bridge.errors import NotRepresentable
+from legacy_bridge.records import (
+    CancelRequest,
+    Decision,
+    EarnRequest,
+    HistoryRow,
+    LegacyBalance,
+    LegacyLot,
+    SpendRequest,
+)
+from legacy_bridge.sessions import Session
+
+
+class Settling(Enum):
+    """How the outcome of a call is found out when its answer was lost (docs/adr/0021-...)."""
+
+    #: The procedure takes our operation id and keeps it: asked by id.
+    BY_ID = "by id"
+    #: The procedure does not commit: our id is put into the marker table, in its own transaction.
+    BY_MARKER = "by marker"
+    #: It commits by itself and takes no id: exactly one new row that matches means that it was done.
+    BY_NEW_ROW = "by new row"
+
+
+class Feature(Enum):
+    """What a legacy may be able to represent. What is not declared is answered `not_available_in_stage`."""
+
+    EARN = "earn"
+    SPEND = "spend"
+    CANCEL_EARN = "cancel_earn"
+    CANCEL_SPEND = "cancel_spend"
+    #: A cancel of a part; without it only all of it at once.
+    CANCEL_PART = "cancel_part"
+    LOTS = "lots"
+    #: Lots that are used up or lapsed are listed too (`state=all`).
+    ALL_LOTS = "all_lots"
+    HISTORY = "history"
+    #: Rows can be found by the caller's own reference.
+    FIND_BY_REFERENCE = "find_by_reference"
+
+
+class LegacyAdapter(ABC):
+    """One legacy. Class attributes declare, methods do."""
+
+    #: How unknown outcomes of earn, spend and cancel are settled.
+    settling: ClassVar[Settling]
+    #: The procedures commit by themselves: then every lost answer is unknown, errors of SQL too.
+    commits_itself: ClassVar[bool] = False
+    features: ClassVar[frozenset[Feature]] = frozenset({Feature.EARN, Feature.SPEND})
+    #: `EarnRequest.expires_at` is obeyed.
+    takes_expires_at: ClassVar[bool] = False
+    #: Decisions carry shares, and `balance_after`.
+    tells_shares: ClassVar[bool] = False
+    tells_balance_after: ClassVar[bool] = False
+    #: `LegacyBalance` carries what lapses soon, and what lapses next.
+    tells_expiring: ClassVar[bool] = False
+    tells_next_expiry: ClassVar[bool] = False
+    #: Reasons of the API to the legacy's own codes; what is missing cannot be represented.
+    reason_codes: ClassVar[dict[str, str]] = {}
+
+    # --- operations: each calls one procedure --------------------------------------------------------
+    @abstractmethod
+    def earn(self, session: Session, request: EarnRequest) -> Decision:
+        """Grant points. Raises Refused (ACCOUNT_BLOCKED)."""
+
+    @abstractmethod
+    def spend(self, session: Session, request: SpendRequest) -> Decision:
+        """Take points, or raise Refused (INSUFFICIENT_POINTS, also for an account it never saw)."""
+
+    def cancel(self, session: Session, request: CancelRequest) -> Decision:
+        """Cancel an earn or a spend. Raises Refused (NOT_CANCELLABLE, EARN_ALREADY_SPENT)."""
+        raise NotRepresentable("The legacy cannot cancel.")
+
+    # --- reading -------------------------------------------------------------------------------------
+    @abstractmethod
+    def balance(self, session: Session, *, account_number: str, expiring_before: datetime) -> LegacyBalance:
+        """What can be spent now; 0 for an account that it never saw."""
+
+    def lots(self, session: Session, *, account_number: str, with_ended: bool) -> Sequence[LegacyLot]:
+        """Lots in the order in which a spend takes them; those with nothing left only `with_ended`."""
+        raise NotRepresentable("The legacy does not list lots.")
+
+    def history(
+        self, session: Session, *, account_number: str, before_row_id: str | None, limit: int
+    ) -> Sequence[HistoryRow]:
+        """At most `limit` rows of an account, newest first, made before `before_row_id` where given."""
+        raise NotRepresentable("The legacy does not list its history.")
+
+    def rows_after(
+        self, session: Session, *, row_id: str | None, limit: int, account_number: str | None = None
+    ) -> Sequence[HistoryRow]:
+        """Rows that came after `row_id` (None: all), oldest first, of one account or of all: for settling,
+        for finding out who still calls procedures, and for following the legacy."""
+        raise NotRepresentable("The legacy does not list its history.")
+
+    def rows_by_reference(self, session: Session, *, reference: str, limit: int) -> Sequence[HistoryRow]:
+        """Earns and spends that carry the caller's own `reference`, oldest first."""
+        raise NotRepresentable("The legacy does not know references.")
+
+    def rows_by_id(self, session: Session, row_ids: Collection[str]) -> Sequence[HistoryRow]:
+        """The rows with these ids."""
+        raise NotRepresentable("The legacy does not list its history.")
+
+    # --- settling ------------------------------------------------------------------------------------
+    def find_by_operation_id(
+        self, session: Session, *, operation_id: UUID, account_number: str
+    ) -> Decision | None:
+        """What the operation with our id did, or None (`Settling.BY_ID`)."""
+        raise NotRepresentable("The legacy does not keep our ids.")
+
+    def last_row_id(self, session: Session, *, account_number: str) -> str | None:
+        """The account's last row before a call (`Settling.BY_NEW_ROW`)."""
+        raise NotRepresentable("The legacy does not list its history.")
+
+    # --- words and times -----------------------------------------------------------------------------
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        """The time zone of the legacy's clock and columns (POINTS_LEGACY_TIME_ZONE)."""
+        return ZoneInfo(settings.POINTS_LEGACY_TIME_ZONE)
+
+    def instant(self, local: datetime) -> datetime:
+        """A moment as the legacy keeps it, local and without a zone, in UTC. In the hour that comes
+        twice where clocks are put back, the first one is meant."""
+        return local.replace(tzinfo=self.zone).astimezone(UTC)
+
+    def local(self, instant: datetime) -> datetime:
+        """The same the other way."""
+        return instant.astimezone(self.zone).replace(tzinfo=None)
+
+    def code_of(self, reason: str) -> str:
+        """The legacy's code of a reason of the API. Raises NotRepresentable."""
+        try:
+            return self.reason_codes[reason]
+        except KeyError:
+            raise NotRepresentable(f"The legacy has no code for the reason {reason}.") from None
+
+    def reason_of(self, code: str | None) -> str | None:
+        """The reason of the API that a legacy code stands for, or None."""
+        return next((reason for reason, known in self.reason_codes.items() if known == code), None)
