@@ -94,7 +94,7 @@ def _legacy_database() -> dict[str, Any]:
             f"SET SESSION innodb_lock_wait_timeout = {max(1, round(seconds / 2))},"
             f" max_statement_time = {seconds:.3f}",
         )
-    # `legacy_bridge.sessions` looks after its connections itself: a check before every call costs a round trip.
+    # `legacy_bridge.sessions` looks after its connections: a check before every call costs a round trip.
     database["CONN_MAX_AGE"] = None
     database["CONN_HEALTH_CHECKS"] = False
     return database
@@ -120,8 +120,8 @@ POINTS_STATEMENT_TIMEOUT_SECONDS = env.float("POINTS_STATEMENT_TIMEOUT_SECONDS",
 POINTS_IDLE_IN_TRANSACTION_TIMEOUT_SECONDS = env.float(
     "POINTS_IDLE_IN_TRANSACTION_TIMEOUT_SECONDS", default=15.0
 )
-# The legacy: the dotted path of its adapter, the time zone of its clock, the longest that a call may take, and
-# how many of this process may be under way (one thread of the web server stays free for others).
+# The legacy: the dotted path of its adapter, the time zone of its clock, the longest that a call may take,
+# and how many of this process may be under way (one thread of the web server stays free for others).
 LEGACY_ADAPTER = env.str("LEGACY_ADAPTER", default="legacy_bridge.reference.ReferenceAdapter")
 POINTS_LEGACY_TIME_ZONE = env.str("POINTS_LEGACY_TIME_ZONE", default=POINTS_TIME_ZONE)
 POINTS_LEGACY_TIMEOUT_SECONDS = env.float("POINTS_LEGACY_TIMEOUT_SECONDS", default=5.0)
