@@ -65,9 +65,9 @@ def _database(name: str) -> dict[str, Any]:
     return database
 
 
-def _legacy_database() -> dict[str, Any]:
-    """A connection to the legacy, whose every call is bounded on its own server too."""
-    database: dict[str, Any] = env.db_url("LEGACY_DATABASE_URL")
+def legacy_database(url: str) -> dict[str, Any]:
+    """A connection to the legacy at `url`, whose every call is bounded on its own server too."""
+    database: dict[str, Any] = env.db_url_config(url)
     options = database.setdefault("OPTIONS", {})
     seconds = POINTS_LEGACY_TIMEOUT_SECONDS
     if "postgresql" in database["ENGINE"]:
@@ -190,7 +190,7 @@ DATABASES: dict[str, dict[str, Any]] = {"default": {"ENGINE": "django.db.backend
 if HAS_DATABASE:
     DATABASES["default"] = _database("DATABASE_URL")
 if env.str("LEGACY_DATABASE_URL", default=""):
-    DATABASES["legacy"] = _legacy_database()
+    DATABASES["legacy"] = legacy_database(env.str("LEGACY_DATABASE_URL"))
 # The role that owns the tables and migrates. The role of DATABASE_URL can then change no posted row.
 MIGRATE_DATABASE_URL = env.str("MIGRATE_DATABASE_URL", default="")
 
