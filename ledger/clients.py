@@ -18,7 +18,7 @@ from typing import Final
 from django.db import transaction
 
 from ledger.database import fetch_all, fetch_one
-from ledger.models import SYSTEM_CLIENT, ApiKey, Client, Scope
+from ledger.models import LEGACY_CLIENT, SYSTEM_CLIENT, ApiKey, Client, Scope
 
 DEFAULT_OVERLAP: Final = timedelta(hours=24)
 
@@ -75,6 +75,17 @@ class Principal:
 def system_client_id() -> int:
     """The built-in client that operations of jobs belong to. A migration made it."""
     return Client.objects.get(name=SYSTEM_CLIENT).id
+
+
+@cache
+def legacy_client_id() -> int:
+    """The built-in client of operations that came out of a legacy: every client may see and cancel them."""
+    return Client.objects.get(name=LEGACY_CLIENT).id
+
+
+def may_see(*, owner_id: int, client_id: int, any_client: bool) -> bool:
+    """Whether `client_id` may find and cancel an operation of `owner_id`."""
+    return any_client or owner_id == client_id or owner_id == legacy_client_id()
 
 
 def create_client(

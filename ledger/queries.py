@@ -9,6 +9,7 @@ from uuid import UUID
 from ledger import clock
 from ledger.allocation import LotState, take, total
 from ledger.balances.window import expiring_before
+from ledger.clients import legacy_client_id, may_see
 from ledger.cursors import cut, instant_of, position_of, uuid_of, whole_number_of
 from ledger.database import fetch_all, fetch_one
 from ledger.errors import InsufficientPoints, OperationNotFound, ValidationRefused
@@ -29,7 +30,7 @@ _OPERATIONS = """
 SELECT operation.id, operation.kind, operation.state, operation.account_number, operation.to_account_number,
     operation.points, reason.code, operation.reference, operation.occurred_at, operation.recorded_at,
     operation.cancels_id, operation.uncollected_points, operation.balance_after, operation.metadata,
-    operation.refusal, operation.client_id,
+    operation.refusal, operation.client_id, operation.decided_elsewhere, operation.shares,
     coalesce((
         SELECT sum(cancel.points) FROM ledger_operation AS cancel
         WHERE cancel.cancels_id = operation.id AND cancel.state = 'completed'
@@ -63,7 +64,7 @@ def first_outcomes(operation_ids: Collection[UUID]) -> dict[UUID, OperationRecor
 def find_operation(*, operation_id: UUID, client_id: int, any_client: bool) -> OperationRecord:
     """One operation as it stands. Raises OperationNotFound, also for another client's."""
     rows = fetch_all(f"{_OPERATIONS} WHERE operation.id = ANY (%s::uuid[])", [[operation_id]])
-    if not rows or not (any_client or rows[0][15] == client_id):
+    if not rows or not may_see(owner_id=rows[0][15], client_id=client_id, any_client=any_client):
         raise OperationNotFound("There is no such operation.")
     return _records(rows, as_first_answered=False)[operation_id]
 
@@ -73,8 +74,8 @@ def operations_by_reference(
 ) -> Page[OperationRecord]:
     """The client's operations for one business fact, oldest first. Raises ValidationRefused."""
     position, backwards = position_of(cursor, parts=1)
-    condition = "operation.reference = %s" + ("" if any_client else " AND operation.client_id = %s")
-    parameters: list[Any] = [reference] if any_client else [reference, client_id]
+    condition = "operation.reference = %s" + ("" if any_client else " AND operation.client_id = ANY (%s)")
+    parameters: list[Any] = [reference] if any_client else [reference, [client_id, legacy_client_id()]]
     if position:
         condition += f" AND operation.id {'<' if backwards else '>'} %s"
         parameters.append(uuid_of(position[0]))
@@ -90,7 +91,7 @@ def operations_by_reference(
 
 
 def _records(rows: Sequence[tuple[Any, ...]], *, as_first_answered: bool) -> dict[UUID, OperationRecord]:
-    completed = [row[0] for row in rows if row[2] == OperationState.COMPLETED]
+    completed = [row[0] for row in rows if row[2] == OperationState.COMPLETED and not row[16]]
     lots: dict[UUID, list[LotShare]] = {operation_id: [] for operation_id in completed}
     if completed:
         for operation_id, lot_id, points, expires_at in fetch_all(_OPERATION_LOTS, [completed]):
@@ -100,7 +101,7 @@ def _records(rows: Sequence[tuple[Any, ...]], *, as_first_answered: bool) -> dic
         is_cancellable = (
             row[1] in (OperationKind.EARN, OperationKind.SPEND) and row[2] == OperationState.COMPLETED
         )
-        cancelled = 0 if as_first_answered else row[16]
+        cancelled = 0 if as_first_answered else row[18]
         records[row[0]] = OperationRecord(
             id=row[0],
             kind=row[1],
@@ -116,11 +117,22 @@ def _records(rows: Sequence[tuple[Any, ...]], *, as_first_answered: bool) -> dic
             cancellable_points=row[5] - cancelled if is_cancellable else 0,
             uncollected_points=row[11],
             balance_after=row[12],
-            lots=lots.get(row[0]),
+            lots=_shares(row[17]) if row[16] else lots.get(row[0]),
             metadata=_json(row[13]),
             refusal=_json(row[14]),
         )
     return records
+
+
+def _shares(stored: Any) -> list[LotShare] | None:
+    """The lots of an operation as another side told of them, or None where it could not tell."""
+    told = _json(stored)
+    if told is None:
+        return None
+    return [
+        LotShare(lot=UUID(lot), points=points, expires_at=datetime.fromisoformat(at) if at else None)
+        for lot, points, at in told
+    ]
 
 
 _BALANCE = """

@@ -6,9 +6,10 @@ from uuid import uuid4
 import factory
 from factory.django import DjangoModelFactory
 
-from ledger import policies
+from ledger import clock, policies
 from ledger.commands import Adjust, Cancel, Earn, Spend, Transfer
-from ledger.models import Client, Reason, ReasonPolicy
+from ledger.identifiers import uuid7
+from ledger.models import Client, Operation, Reason, ReasonPolicy
 
 
 def account_number() -> str:
@@ -43,6 +44,23 @@ class ReasonFactory(DjangoModelFactory[Reason]):
             reason=self, version=1, **{"validity_days": 365, "expiry_rounding": "none"} | kwargs
         )
         policies.forget()
+
+
+class OperationFactory(DjangoModelFactory[Operation]):
+    """The bare row of an operation, as no rule would have made it."""
+
+    class Meta:
+        model = Operation
+
+    id = factory.LazyFunction(uuid7)
+    client = factory.SubFactory(ClientFactory)
+    idempotency_key = factory.LazyFunction(idempotency_key)
+    fingerprint = b""
+    kind = "earn"
+    state = "pending"
+    account_number = factory.LazyFunction(account_number)
+    points = 10
+    recorded_at = factory.LazyFunction(clock.now)
 
 
 class _CommandFactory(factory.Factory[Any]):

@@ -6,7 +6,14 @@ rebuilt by `rebuild_projections`.
 """
 
 from ledger.models.accounts import Account, AccountStatus, AccountStatusChange
-from ledger.models.clients import BACK_OFFICE_CLIENT, SYSTEM_CLIENT, ApiKey, Client, Scope
+from ledger.models.clients import (
+    BACK_OFFICE_CLIENT,
+    LEGACY_CLIENT,
+    SYSTEM_CLIENT,
+    ApiKey,
+    Client,
+    Scope,
+)
 from ledger.models.operations import InboxItem, Operation, OperationKind, OperationState
 from ledger.models.postings import Allocation, Debt, Entry, EntryKind, Lot, OpenLot, StaleBalance
 from ledger.models.reasons import Clawback, ExpiryRounding, Reason, ReasonPolicy, Restore
@@ -26,6 +33,7 @@ INSERT_ONLY_TABLES = (
 __all__ = [
     "BACK_OFFICE_CLIENT",
     "INSERT_ONLY_TABLES",
+    "LEGACY_CLIENT",
     "SYSTEM_CLIENT",
     "Account",
     "AccountStatus",

@@ -7,6 +7,9 @@ from django.utils.translation import gettext_lazy as _
 SYSTEM_CLIENT = "system"
 #: Operations of support staff in the admin belong to this client.
 BACK_OFFICE_CLIENT = "back-office"
+#: Operations that no call of the API made, but rows of a legacy, belong to this client. They are shared:
+#: whoever may read accounts finds them, and may cancel them.
+LEGACY_CLIENT = "legacy"
 
 
 class Scope(models.TextChoices):

@@ -59,6 +59,14 @@ class Operation(models.Model):
     metadata = models.JSONField(_("metadata"), null=True)
     refusal = models.JSONField(_("refusal"), null=True)
     actor = models.CharField(_("actor"), max_length=150, null=True)
+    # The next five are for operations under a cutover, and opaque here: the ledger keeps them so that what
+    # was decided elsewhere still answers, replays and is cancelled when that side is long gone.
+    decided_elsewhere = models.BooleanField(_("decided elsewhere"), default=False, db_default=False)
+    counterpart_id = models.CharField(_("counterpart id"), max_length=64, null=True, db_collation="C")
+    stage = models.CharField(_("stage"), max_length=16, null=True)
+    epoch = models.BigIntegerField(_("epoch"), null=True)
+    # What another side said of lots: [[lot, points, expires_at], ...]. Null where it could not tell.
+    shares = models.JSONField(_("shares"), null=True)
 
     class Meta:
         db_table = "ledger_operation"
@@ -87,6 +95,12 @@ class Operation(models.Model):
                 condition=Q(cancels__isnull=True)
                 | Q(kind__in=[OperationKind.EARN_CANCEL, OperationKind.SPEND_CANCEL]),
                 name="operation_only_cancels_cancel",
+            ),
+            # A row of the other side is one operation, however often it is found.
+            models.UniqueConstraint(
+                fields=["counterpart_id"],
+                condition=Q(counterpart_id__isnull=False),
+                name="operation_counterpart_is_unique",
             ),
         ]
         indexes = [

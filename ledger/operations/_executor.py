@@ -16,7 +16,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from ledger import clock, locks, policies, queries
 from ledger.balances import BalanceChange, announce
 from ledger.book import NeedsAllLots
-from ledger.clients import system_client_id
+from ledger.clients import may_see, system_client_id
 from ledger.commands import Adjust, Cancel, Command, Earn, Spend, Transfer
 from ledger.database import fetch_all, fetch_each, is_retriable, raise_refusal, violated_constraint
 from ledger.errors import IdempotencyKeyReused, OperationNotFound, Refusal, from_json
@@ -213,7 +213,9 @@ def _decide(command: Command, desk: Desk, *, from_inbox: bool) -> Outcome:
             decision = _adjust.decide(command, desk)
         case Cancel():
             target = desk.targets.get(command.cancelled_operation_id)
-            if target is None or not (command.any_client or target.client_id == command.client_id):
+            if target is None or not may_see(
+                owner_id=target.client_id, client_id=command.client_id, any_client=command.any_client
+            ):
                 raise OperationNotFound("There is no such operation.")
             decision = _cancel.decide(command, desk)
         case _:

@@ -16,6 +16,7 @@ import structlog
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from ledger import clock, doorbell, locks, policies, queries
+from ledger.clients import may_see
 from ledger.commands import UNSET, Cancel, Command, Earn
 from ledger.database import fetch_all, fetch_each, raise_refusal, violated_constraint
 from ledger.errors import IdempotencyKeyReused, OperationNotFound, Refusal, from_json
@@ -121,7 +122,9 @@ def _accepted_row(command: Earn | Cancel) -> OperationRow:
         )
     else:
         target = _loading.find_targets([command.cancelled_operation_id]).get(command.cancelled_operation_id)
-        if target is None or not (command.any_client or target.client_id == command.client_id):
+        if target is None or not may_see(
+            owner_id=target.client_id, client_id=command.client_id, any_client=command.any_client
+        ):
             raise OperationNotFound("There is no such operation.")
         kind = OperationKind.SPEND_CANCEL if target.kind == "spend" else OperationKind.EARN_CANCEL
         policy = reasons.reason_for(code=command.reason or DEFAULT_REASON, kind=kind)

@@ -136,6 +136,8 @@ def _check_constraints(collector: Collector) -> None:
     for model in _models():
         table = model._meta.db_table
         for constraint in model._meta.constraints:
+            if _is_index(constraint):
+                continue
             _note_state(
                 collector,
                 "constraint_is_there_and_validated",
@@ -155,6 +157,11 @@ def _check_constraints(collector: Collector) -> None:
                     column=field.column,
                     refers_to=target._meta.db_table,
                 )
+
+
+def _is_index(constraint: models.BaseConstraint) -> bool:
+    """A unique constraint over some of the rows is kept by PostgreSQL as an index alone."""
+    return isinstance(constraint, models.UniqueConstraint) and constraint.condition is not None
 
 
 def _note_state(collector: Collector, check: str, is_good: bool | None, **numbers: Any) -> None:
@@ -187,7 +194,11 @@ def _check_indexes(collector: Collector) -> None:
             [_tables()],
         )
     )
-    named = {index.name: model._meta.db_table for model in _models() for index in model._meta.indexes}
+    named = {
+        index.name: model._meta.db_table
+        for model in _models()
+        for index in [*model._meta.indexes, *filter(_is_index, model._meta.constraints)]
+    }
     for name, table in named.items():
         _note_state(collector, "index_is_there_and_valid", found.get(name), table=table, index=name)
     for name, is_valid in found.items():

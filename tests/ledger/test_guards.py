@@ -10,6 +10,7 @@ from django.db import DatabaseError, connection, transaction
 
 from ledger.database import violated_constraint
 from ledger.models import INSERT_ONLY_TABLES, Account, Allocation, Entry, Lot, Operation
+from tests.factories import OperationFactory
 from tests.ledger.member import Member
 
 pytestmark = pytest.mark.usefixtures("noon")
@@ -57,12 +58,33 @@ def test_not_even_the_owner_changes_what_was_posted(owner: Any, table: str, stat
     )
 
 
-@pytest.mark.parametrize("table", ["ledger_operation", "ledger_account", "ledger_client", "ledger_reason"])
+@pytest.mark.parametrize("table", ["ledger_account", "ledger_client", "ledger_reason"])
 def test_what_others_name_never_goes(owner: Any, table: str) -> None:
     with pytest.raises(psycopg.Error) as caught:
         owner.execute(f"DELETE FROM {table}")
 
     assert caught.value.diag.constraint_name == table.removeprefix("ledger_") + "_is_never_deleted"
+
+
+def test_an_operation_goes_only_while_nobody_has_decided_it(spent: Operation) -> None:
+    for state in ("completed", "failed", "accepted", "in_doubt"):
+        values = {"state": state, "refusal": {"code": "insufficient_points"} if state == "failed" else None}
+        kept = OperationFactory(**values)
+        assert (
+            refused("DELETE FROM ledger_operation WHERE id = %s", [kept.id]) == "operation_is_never_deleted"
+        )
+    pending = OperationFactory(state="pending")
+
+    Operation.objects.filter(id=pending.id).delete()
+
+    assert not Operation.objects.filter(id=pending.id).exists()
+
+
+def test_operations_are_never_truncated(owner: Any) -> None:
+    with pytest.raises(psycopg.Error) as caught:
+        owner.execute("TRUNCATE ledger_operation CASCADE")
+
+    assert caught.value.diag.constraint_name in ("operation_is_never_truncated", "entry_is_insert_only")
 
 
 def test_an_outcome_is_final(spent: Operation) -> None:
