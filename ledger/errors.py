@@ -99,6 +99,20 @@ class PrimaryUnavailable(Refusal):
     retry_after_seconds = 2
 
 
+class OutcomeUnknown(Refusal):
+    """The side that decides did not answer: it may have been done. It is being found out; the same key
+    then gives `operation_in_progress`, and the outcome after."""
+
+    code = "outcome_unknown"
+    retry_after_seconds = 2
+
+
+class NotAvailableInStage(Refusal):
+    """The side that decides has no form for this. After the cutover it can be done."""
+
+    code = "not_available_in_stage"
+
+
 class DatabaseUnavailable(Refusal):
     """PostgreSQL refused, ended or timed out. What was asked may or may not have been done; the
     same key tells."""

@@ -71,7 +71,8 @@ class BalanceRecord:
 
     account_number: str
     available: int
-    expiring_soon: PointsBefore
+    #: None where the deciding side cannot tell.
+    expiring_soon: PointsBefore | None
     next_expiry: PointsAt | None
     as_of: datetime
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from celery import Task, shared_task
 
-from ledger import balances, expiry, operations
+from ledger import balances, expiry
 from ledger.balances.guard import refuse_inside_transaction
+from ledger.door import face
 
 
 class LedgerTask(Task):
@@ -43,7 +44,7 @@ def sweep_stale_balances(**_: Any) -> int:
 
 @shared_task(base=LedgerTask, name="ledger.tasks.drain_inbox")
 def drain_inbox(*, account_numbers: Sequence[str] | None = None, **_: Any) -> int:
-    return operations.drain_inbox(account_numbers=account_numbers)
+    return face().drain_inbox(account_numbers=account_numbers)
 
 
 @shared_task(base=LedgerTask, name="ledger.tasks.expire_points")

@@ -23,7 +23,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 class _Body(msgspec.Struct, frozen=True, kw_only=True):
     available: int
-    expiring_soon: PointsBefore
+    expiring_soon: PointsBefore | None
     next_expiry: PointsAt | None
 
 

@@ -102,9 +102,12 @@ def _exchange(commands: bytes, replies: int, timeout_seconds: float | None) -> l
 def _send(connection: AbstractConnection, commands: bytes, replies: int) -> list[Any]:
     answers = _send_once(connection, commands, replies)
     if any(isinstance(answer, NoScriptError) for answer in answers):
-        # Redis restarted or was flushed. Commands are idempotent: all of them again.
-        _raise_error_among(_send_once(connection, _protocol.LOAD_SCRIPTS, _protocol.SCRIPTS))
-        answers = _send_once(connection, commands, replies)
+        # Redis restarted or was flushed. Commands are idempotent: all of them again, behind the scripts in
+        # one piece, because flushed once more in between it would pass for a Redis that fails.
+        again, all_replies = _protocol.LOAD_SCRIPTS + commands, _protocol.SCRIPTS + replies
+        answers = _send_once(connection, again, all_replies)
+        _raise_error_among(answers[: _protocol.SCRIPTS])
+        answers = answers[_protocol.SCRIPTS :]
     return answers
 
 

@@ -51,7 +51,10 @@ _WRITE_PROBLEMS: Final = (
     "account_blocked",
     "account_busy",
     "primary_unavailable",
+    "outcome_unknown",
+    "not_available_in_stage",
 )
+_READ_PROBLEMS: Final = ("primary_unavailable", "not_available_in_stage")
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
@@ -105,7 +108,6 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         problems=(
             *_WRITE_PROBLEMS,
             "insufficient_points",
-            "not_available_in_stage",
             "spending_frozen",
             "account_held",
         ),
@@ -139,6 +141,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         scope=Scope.READ,
         parameters=requests.OperationsParameters,
         answers={200: responses.OperationsPage},
+        problems=("primary_unavailable",),
     ),
     Endpoint(
         name="balance",
@@ -149,6 +152,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         scope=Scope.READ,
         parameters=requests.BalanceParameters,
         answers={200: responses.BalanceResponse},
+        problems=_READ_PROBLEMS,
     ),
     Endpoint(
         name="lots",
@@ -159,6 +163,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         scope=Scope.READ,
         parameters=requests.LotsParameters,
         answers={200: responses.LotsPage},
+        problems=_READ_PROBLEMS,
     ),
     Endpoint(
         name="history",
@@ -169,6 +174,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         scope=Scope.READ,
         parameters=requests.HistoryParameters,
         answers={200: responses.HistoryPage},
+        problems=_READ_PROBLEMS,
     ),
     Endpoint(
         name="spend_preview",
@@ -179,7 +185,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         scope=Scope.READ,
         body=requests.SpendPreviewRequest,
         answers={200: responses.SpendPreviewResponse},
-        problems=("insufficient_points",),
+        problems=("insufficient_points", *_READ_PROBLEMS),
     ),
     Endpoint(
         name="healthz",

@@ -62,11 +62,11 @@ class NextExpiry(msgspec.Struct, frozen=True):
 
 
 class BalanceResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be spent at `as_of`, and what of it lapses soon."""
+    """What can be spent at `as_of`, and what of it lapses soon (null where that cannot be told)."""
 
     account_number: str
     available: int
-    expiring_soon: ExpiringSoon
+    expiring_soon: ExpiringSoon | None
     next_expiry: NextExpiry | None
     as_of: datetime
 
@@ -191,7 +191,7 @@ def balance(record: BalanceRecord) -> BalanceResponse:
     return BalanceResponse(
         account_number=record.account_number,
         available=record.available,
-        expiring_soon=ExpiringSoon(soon.points, soon.before),
+        expiring_soon=None if soon is None else ExpiringSoon(soon.points, soon.before),
         next_expiry=None if expiry is None else NextExpiry(expiry.points, expiry.at),
         as_of=record.as_of,
     )

@@ -32,12 +32,12 @@ from tests.factories import idempotency_key
 def test_an_error_of_our_own_tells_the_client_nothing_and_the_log_everything(
     api: Api, account: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from ledger import queries
+    from ledger import face
 
     def broken(**_: Any) -> Any:
         raise RuntimeError("the secret of SELECT * FROM ledger_api_key in /srv/app")
 
-    monkeypatch.setattr(queries, "history_page", broken)
+    monkeypatch.setattr(face, "history_page", broken)
     reply = api.get(f"/api/v1/accounts/{account}/history", X_Request_ID="r-500")
 
     assert reply.status == 500
@@ -57,10 +57,10 @@ def test_an_error_of_our_own_tells_the_client_nothing_and_the_log_everything(
 def test_the_next_request_is_answered_as_ever(
     api: Api, account: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ledger import queries
+    from ledger import face
 
     with monkeypatch.context() as patch:
-        patch.setattr(queries, "history_page", lambda **_: 1 / 0)
+        patch.setattr(face, "history_page", lambda **_: 1 / 0)
         assert api.get(f"/api/v1/accounts/{account}/history").status == 500
 
     assert api.get(f"/api/v1/accounts/{account}/history").status == 200

@@ -267,17 +267,17 @@ def test_after_an_error_of_our_own_the_key_tells_what_was_done(
 def test_after_an_error_before_anything_was_done_it_is_done(
     api: Api, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ledger import operations
+    from ledger import face
 
     scenario = SCENARIOS[name](api)
-    execute, failures = operations.execute, [RuntimeError("not today")]
+    execute, failures = face.execute, [RuntimeError("not today")]
 
     def failing_once(command: Any) -> Any:
         if failures:
             raise failures.pop()
         return execute(command)
 
-    monkeypatch.setattr(operations, "execute", failing_once)
+    monkeypatch.setattr(face, "execute", failing_once)
     before = written_rows()
     failed = api.post(scenario.path, scenario.body, key="k")
     assert written_rows() == before

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import structlog
 
-from ledger import queries
+from ledger import face
 from tests.api.caller import Api
 
 IDENTIFIER = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -110,13 +110,13 @@ def test_ids_reach_the_lines_of_the_ledger_and_leave_with_the_request(
     api: Api, account: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, Any]] = []
-    history_page = queries.history_page
+    history_page = face.history_page
 
     def listening(**keywords: Any) -> Any:
         seen.append(dict(structlog.contextvars.get_contextvars()))
         return history_page(**keywords)
 
-    monkeypatch.setattr(queries, "history_page", listening)
+    monkeypatch.setattr(face, "history_page", listening)
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     api.get(f"/api/v1/accounts/{account}/history", X_Request_ID="r-1", Traceparent=trace)
     api.get(f"/api/v1/accounts/{account}/history", X_Request_ID="r-2", Traceparent="garbage")

@@ -1,6 +1,6 @@
 """What can be read of an account."""
 
-from ledger import balances, queries
+from ledger.door import face
 from pointsystem.api import responses
 from pointsystem.api.exchange import Answer, Request, json_answer
 from pointsystem.api.fields import DEFAULT_PAGE_ROWS
@@ -18,15 +18,15 @@ def balance(request: Request, _: None) -> Answer:
     as_of = given(parameters.as_of, None)
     if as_of is None:
         # The bytes as they stand in Redis: the hot path builds nothing.
-        return Answer(200, balances.read_json(account_number=request.account_number))
+        return Answer(200, face().balance_json(account_number=request.account_number))
     return json_answer(
-        200, responses.balance(queries.balance_as_of(account_number=request.account_number, as_of=as_of))
+        200, responses.balance(face().balance_as_of(account_number=request.account_number, as_of=as_of))
     )
 
 
 def lots(request: Request, _: None) -> Answer:
     parameters: LotsParameters = request.parameters
-    page = queries.lots_page(
+    page = face().lots_page(
         account_number=request.account_number,
         state=parameters.state,
         cursor=given(parameters.cursor, None),
@@ -38,7 +38,7 @@ def lots(request: Request, _: None) -> Answer:
 
 def history(request: Request, _: None) -> Answer:
     parameters: HistoryParameters = request.parameters
-    page = queries.history_page(
+    page = face().history_page(
         account_number=request.account_number,
         cursor=given(parameters.cursor, None),
         page_size=int(given(parameters.page_size, DEFAULT_PAGE_ROWS)),
@@ -48,7 +48,7 @@ def history(request: Request, _: None) -> Answer:
 
 
 def spend_preview(request: Request, body: SpendPreviewRequest) -> Answer:
-    preview = queries.spend_preview(account_number=request.account_number, points=body.points)
+    preview = face().spend_preview(account_number=request.account_number, points=body.points)
     return json_answer(
         200,
         responses.SpendPreviewResponse(

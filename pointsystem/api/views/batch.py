@@ -3,9 +3,9 @@
 from typing import Any
 from uuid import UUID
 
-from ledger import operations
 from ledger.clients import Principal
 from ledger.commands import Command
+from ledger.door import face
 from ledger.errors import Refusal
 from ledger.identifiers import uuid7
 from ledger.models import Scope
@@ -41,7 +41,7 @@ def batch(request: Request, body: BatchRequest) -> Answer:
             results.append(None)
         except Refused as refused:
             results.append(_problem(problems.of_refused(refused, request_id=request.request_id)))
-    decided = iter(operations.execute_all(commands) if commands else [])
+    decided = iter(face().execute_all(commands) if commands else [])
     return json_answer(
         200,
         BatchResponse([_result(next(decided), request) if result is None else result for result in results]),

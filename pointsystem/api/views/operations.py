@@ -3,8 +3,8 @@
 from typing import Final
 from uuid import UUID
 
-from ledger import operations, queries
 from ledger.commands import Cancel, Earn, Spend, Transfer
+from ledger.door import face
 from ledger.errors import OperationNotFound
 from ledger.models import Scope
 from ledger.records import Outcome
@@ -76,7 +76,7 @@ def transfer(request: Request, body: TransferRequest) -> Answer:
 
 
 def find_operation(request: Request, _: None) -> Answer:
-    record = queries.find_operation(
+    record = face().find_operation(
         operation_id=_operation_id(request),
         client_id=request.client.client_id,
         any_client=Scope.ANY_OPERATION in request.client.scopes,
@@ -86,7 +86,7 @@ def find_operation(request: Request, _: None) -> Answer:
 
 def operations_by_reference(request: Request, _: None) -> Answer:
     parameters: OperationsParameters = request.parameters
-    page = queries.operations_by_reference(
+    page = face().operations_by_reference(
         client_id=request.client.client_id,
         any_client=Scope.ANY_OPERATION in request.client.scopes,
         reference=parameters.reference,
@@ -103,13 +103,13 @@ def status_of(outcome: Outcome) -> int:
 
 
 def _execute(request: Request, command: Earn | Spend | Cancel | Transfer) -> Answer:
-    return _answer(request, operations.execute(command))
+    return _answer(request, face().execute(command))
 
 
 def _execute_or_accept(request: Request, command: Earn | Cancel) -> Answer:
     if not prefers_async(request.environ):
-        return _answer(request, operations.execute(command))
-    answer = _answer(request, operations.accept(command))
+        return _answer(request, face().execute(command))
+    answer = _answer(request, face().accept(command))
     if answer.status == 202:
         answer.headers.append(_APPLIED)
     return answer
