@@ -7,11 +7,11 @@ never open connections, and raise nothing but `legacy_bridge.errors` and what th
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -55,7 +55,19 @@ class Feature(Enum):
     ALL_LOTS = "all_lots"
     HISTORY = "history"
     #: Rows can be found by the caller's own reference.
+    #: With it, every row that an operation with a reference makes carries that reference.
     FIND_BY_REFERENCE = "find_by_reference"
+
+
+#: What must be there for a feature.
+_METHOD_OF: Final = {
+    Feature.CANCEL_EARN: "cancel",
+    Feature.CANCEL_SPEND: "cancel",
+    Feature.CANCEL_PART: "cancel",
+    Feature.LOTS: "lots",
+    Feature.HISTORY: "history",
+    Feature.FIND_BY_REFERENCE: "rows_by_reference",
+}
 
 
 class LegacyAdapter(ABC):
@@ -63,7 +75,8 @@ class LegacyAdapter(ABC):
 
     #: How unknown outcomes of earn, spend and cancel are settled.
     settling: ClassVar[Settling]
-    #: The procedures commit by themselves: then every lost answer is unknown, errors of SQL too.
+    #: The procedures commit by themselves, or write to tables without transactions (MyISAM): then every
+    #: lost answer is unknown, errors of SQL too.
     commits_itself: ClassVar[bool] = False
     features: ClassVar[frozenset[Feature]] = frozenset({Feature.EARN, Feature.SPEND})
     #: `EarnRequest.expires_at` is obeyed.
@@ -76,6 +89,33 @@ class LegacyAdapter(ABC):
     tells_next_expiry: ClassVar[bool] = False
     #: Reasons of the API to the legacy's own codes; what is missing cannot be represented.
     reason_codes: ClassVar[dict[str, str]] = {}
+
+    def __init__(self) -> None:
+        """Raises TypeError for declarations that contradict each other: they would cost somebody points."""
+        contradictions = list(self._contradictions())
+        if contradictions:
+            raise TypeError(f"{type(self).__name__}: {' '.join(contradictions)}")
+
+    def _contradictions(self) -> Iterator[str]:
+        needed: dict[Settling, tuple[str, ...]] = {
+            Settling.BY_ID: ("find_by_operation_id",),
+            Settling.BY_MARKER: (),
+            Settling.BY_NEW_ROW: ("last_row_id", "rows_after"),
+        }
+        settling = getattr(self, "settling", None)
+        if settling is None:
+            yield "It does not say how unknown outcomes are settled."
+        else:
+            for name in needed[settling]:
+                if getattr(type(self), name) is getattr(LegacyAdapter, name):
+                    yield f"It settles {settling.value}, and has no {name}()."
+        if settling is Settling.BY_MARKER and self.commits_itself:
+            yield "A marker needs procedures that do not commit by themselves."
+        for feature, name in _METHOD_OF.items():
+            if feature in self.features and getattr(type(self), name) is getattr(LegacyAdapter, name):
+                yield f"It declares {feature.value}, and has no {name}()."
+        if Feature.ALL_LOTS in self.features and Feature.LOTS not in self.features:
+            yield "It declares all_lots without lots."
 
     # --- operations: each calls one procedure --------------------------------------------------------
     @abstractmethod

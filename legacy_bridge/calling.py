@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
-from legacy_bridge.errors import AnswerInvalid
+from legacy_bridge.errors import AnswerInvalid, NotRepresentable
 from legacy_bridge.sessions import Session
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,2}")
@@ -28,7 +29,7 @@ class Typed:
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """An OUT argument; its type is needed on SQL Server only."""
+    """An OUT argument; its type is needed on SQL Server, and on PostgreSQL where a name is overloaded."""
 
     type: str = ""
 
@@ -74,6 +75,26 @@ def call_result_sets(
     return session.query_sets(f"CALL {_checked_name(name)}({marks})", values)
 
 
+def call_cursors(session: Session, name: str, arguments: Sequence[Any] = ()) -> list[list[tuple[Any, ...]]]:
+    """`SELECT name(...)` of a function that answers by cursors (PostgreSQL, `SETOF refcursor`): the rows of
+    each. Cursors live in a transaction; the call joins the one that is open, or makes its own."""
+    with session.transaction():
+        names = [row[0] for row in select_function(session, name, arguments)]
+        quoted = ['"' + text(cursor).replace('"', '""') + '"' for cursor in names]
+        return [session.query(f"FETCH ALL IN {cursor}") for cursor in quoted]
+
+
+# --- passing arguments --------------------------------------------------------------------------------------
+def key(value: str, *, length: int) -> str:
+    """A key as the legacy can keep it: in a CHAR or VARCHAR of `length`. Raises NotRepresentable.
+
+    What is too long would be cut or refused, and blanks at the end would be lost: another key either way.
+    """
+    if len(value) > length or value != value.rstrip(" "):
+        raise NotRepresentable(f"The legacy keeps no key like this in {length} characters.")
+    return value
+
+
 # --- reading answers --------------------------------------------------------------------------------------
 def one(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
     """The only row. Raises AnswerInvalid."""
@@ -110,10 +131,28 @@ def text(value: Any) -> str:
     return value.rstrip(" ")
 
 
+def moment(value: Any) -> datetime:
+    """A local time without a zone, also where an OUT argument or JSON made text of it.
+
+    Raises AnswerInvalid.
+    """
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise AnswerInvalid(f"{value!r} where a moment should be") from error
+    if not isinstance(value, datetime) or value.tzinfo is not None:
+        raise AnswerInvalid(f"{value!r} where a local moment should be")
+    return value
+
+
 # --- how each server is called ------------------------------------------------------------------------------
 def _call_postgresql(session: Session, name: str, arguments: Sequence[Any]) -> tuple[Any, ...]:
     """OUT and INOUT arguments come back as one row; an OUT argument stands in the call as NULL."""
-    marks, values = _bound([None if isinstance(argument, Out) else argument for argument in arguments])
+    nothing = [
+        Typed(None, argument.type) if isinstance(argument, Out) else argument for argument in arguments
+    ]
+    marks, values = _bound(nothing)
     rows = session.query(f"CALL {name}({marks})", values)
     return tuple(rows[0]) if rows else ()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
+import select
 import socket
 import threading
 import time
@@ -22,21 +23,22 @@ _numbers = itertools.count()
 
 
 @dataclass(order=True)
-class _Watched:
+class Watched:
     due_at: float
     number: int
     database: Any = field(compare=False)
     is_over: bool = field(default=False, compare=False)
+    was_cut: bool = field(default=False, compare=False)
 
 
 class _Watch:
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: list[_Watched] = []
+        self._waiting: list[Watched] = []
         self._thread: threading.Thread | None = None
 
-    def begin(self, database: Any, seconds: float) -> _Watched:
-        watched = _Watched(time.monotonic() + seconds, next(_numbers), database)
+    def begin(self, database: Any, seconds: float) -> Watched:
+        watched = Watched(time.monotonic() + seconds, next(_numbers), database)
         with self._changed:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="legacy-deadlines", daemon=True)
@@ -46,7 +48,7 @@ class _Watch:
                 self._changed.notify()
         return watched
 
-    def end(self, watched: _Watched) -> None:
+    def end(self, watched: Watched) -> None:
         # Under the lock: a connection that was given back must never be cut.
         with self._changed:
             watched.is_over = True
@@ -59,6 +61,7 @@ class _Watch:
                 while self._waiting and (self._waiting[0].is_over or self._waiting[0].due_at <= now):
                     watched = heapq.heappop(self._waiting)
                     if not watched.is_over:
+                        watched.was_cut = True
                         _cut(watched.database)
                 self._changed.wait(self._waiting[0].due_at - now if self._waiting else None)
 
@@ -80,15 +83,25 @@ def _descriptor(connection: Any) -> int | None:
     return None
 
 
+def is_quiet(connection: Any) -> bool:
+    """Whether nothing waits to be read from a connection that rests. What comes unasked is a goodbye."""
+    descriptor = _descriptor(connection)
+    if descriptor is None:
+        return False
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return not poll.poll(0)
+
+
 _watch = _Watch()
 
 
 @contextmanager
-def deadline(database: Any, *, seconds: float) -> Iterator[None]:
+def deadline(database: Any, *, seconds: float) -> Iterator[Watched]:
     """Cut the connection of `database` when the block takes longer than `seconds`."""
     watched = _watch.begin(database, seconds)
     try:
-        yield
+        yield watched
     finally:
         _watch.end(watched)
 

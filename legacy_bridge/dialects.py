@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -19,15 +19,25 @@ _END_SECONDS = 2.0
 
 
 class RaisedError(NotDone):
-    """A procedure raised an error of its own (RAISE EXCEPTION, SIGNAL, THROW): the adapter knows which
-    fact it stands for. Unless the procedure commits by itself, nothing was changed."""
+    """The server answered with an error: one that a procedure raised (RAISE, SIGNAL, THROW), or one of the
+    server's own, such as a broken constraint. The adapter knows which fact it stands for. Unless the
+    procedure commits by itself, nothing was changed."""
 
-    def __init__(self, *, sqlstate: str | None, number: int | None, message: str, detail: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        sqlstate: str | None,
+        number: int | None,
+        message: str,
+        detail: str = "",
+        constraint: str = "",
+    ) -> None:
         super().__init__(message)
         self.sqlstate = sqlstate
         self.number = number
         self.message = message
         self.detail = detail
+        self.constraint = constraint
 
 
 class Dialect(ABC):
@@ -42,15 +52,32 @@ class Dialect(ABC):
 
     @abstractmethod
     def end(self, query: Query, identity: str) -> bool:
-        """End the session named `identity`; whether it is gone for certain."""
+        """End the session named `identity`; whether it is gone for certain. Raises what `query` raises."""
 
     @abstractmethod
     def translate(self, error: Error) -> LegacyError:
         """What an error of the driver means for the call."""
 
     @abstractmethod
+    def translate_commit(self, error: Error) -> LegacyError:
+        """What an error in answer to a COMMIT means: OutcomeUnknown, unless it was certainly undone."""
+
+    @abstractmethod
     def is_open(self, connection: Any) -> bool:
         """Whether the connection can be used again, without asking the server."""
+
+    def has_open_transaction(self, connection: Any) -> bool | None:
+        """Whether the server said with its last answer that a transaction is open; None where it does
+        not say."""
+        return None
+
+
+def _quietly(query: Query, statement: str, parameters: Sequence[Any] = ()) -> None:
+    """Run what may be refused: by a server on which we may not end sessions, or because it is gone."""
+    try:
+        query(statement, parameters)
+    except NotDone:
+        return
 
 
 def _until_gone(is_there: Callable[[], bool], end: Callable[[], Any]) -> bool:
@@ -67,11 +94,13 @@ def _until_gone(is_there: Callable[[], bool], end: Callable[[], Any]) -> bool:
 
 class PostgreSQL(Dialect):
     is_one_statement_atomic = True
-    #: Raised by the procedures themselves: RAISE without a code, and the classes left to users.
-    _OWN_CLASSES = ("P0", "45", "UE", "LP")
     _BUSY = frozenset({"55P03", "40001", "40P01"})
+    #: The statement timeout, and somebody who cancelled the statement: it was rolled back.
+    _CANCELLED = "57014"
     #: The session is ending, or the server is.
     _LOST_CLASSES = ("08", "57P")
+    #: The server ends a session that rested in a transaction, and rolls it back.
+    _TRANSACTION_ENDED = frozenset({"25P03", "25P04"})
 
     def identity(self, query: Query) -> str:
         ((pid, started),) = query(
@@ -83,31 +112,41 @@ class PostgreSQL(Dialect):
         pid, _, started = identity.partition("|")
 
         def is_there() -> bool:
+            # Of a session of another role we see the number only: it may be the one that is asked about.
             return bool(
                 query(
-                    "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND backend_start = %s::timestamptz",
+                    "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
+                    " AND (backend_start IS NULL OR backend_start = %s::timestamptz)",
                     [int(pid), started],
                 )
             )
 
-        return _until_gone(is_there, lambda: query("SELECT pg_terminate_backend(%s)", [int(pid)]))
+        return _until_gone(is_there, lambda: _quietly(query, "SELECT pg_terminate_backend(%s)", [int(pid)]))
 
     def translate(self, error: Error) -> LegacyError:
         cause: Any = error.__cause__ or error
-        state = getattr(cause, "sqlstate", None)
+        state: str | None = getattr(cause, "sqlstate", None)
+        message = str(error).strip()
         if state is None or state.startswith(self._LOST_CLASSES):
-            return OutcomeUnknown(str(error).strip())
+            return OutcomeUnknown(message)
         if state in self._BUSY:
-            return Busy(str(error).strip())
+            return Busy(message)
+        if state == self._CANCELLED or state in self._TRANSACTION_ENDED:
+            return NotDone(message)
         diagnosis = cause.diag
-        if state.startswith(self._OWN_CLASSES):
-            return RaisedError(
-                sqlstate=state,
-                number=None,
-                message=diagnosis.message_primary or "",
-                detail=diagnosis.message_detail or "",
-            )
-        return NotDone(str(error).strip())
+        if diagnosis.severity_nonlocalized in ("FATAL", "PANIC"):
+            return OutcomeUnknown(message)
+        return RaisedError(
+            sqlstate=state,
+            number=None,
+            message=diagnosis.message_primary or "",
+            detail=diagnosis.message_detail or "",
+            constraint=diagnosis.constraint_name or "",
+        )
+
+    def translate_commit(self, error: Error) -> LegacyError:
+        # A COMMIT that is answered with an error was a ROLLBACK: a deferred constraint, a conflict.
+        return self.translate(error)
 
     def is_open(self, connection: Any) -> bool:
         return connection is not None and not connection.closed and not connection.broken
@@ -117,55 +156,65 @@ class MariaDB(Dialect):
     """MariaDB and MySQL, through PyMySQL."""
 
     has_several_sets = True
-    _LOST = frozenset({2003, 2006, 2013, 2055, 1053, 1927, 4031})
+    _LOST = frozenset({0, 1053, 1152, 1158, 1159, 1160, 1161, 1927, 2003, 2006, 2013, 2055, 4031})
     _BUSY = frozenset({1205, 1213, 1020})
-    #: SIGNAL without a number of its own; those above are left to users.
-    _UNHANDLED_SIGNAL = 1644
-    _FIRST_OWN = 30_000
+    #: KILL QUERY, and the statement timeouts of MariaDB and of MySQL.
+    _CANCELLED = frozenset({1317, 1969, 3024})
+    _IN_TRANSACTION = 1
 
     def identity(self, query: Query) -> str:
-        ((number, started),) = query(
-            "SELECT CONNECTION_ID(), ROUND(UNIX_TIMESTAMP() - VARIABLE_VALUE)"
-            " FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'UPTIME'"
+        # The difference is the second in which the server was started, exactly: both take the same clock.
+        statement = (
+            "SELECT CONNECTION_ID(), ROUND(UNIX_TIMESTAMP() - VARIABLE_VALUE), CRC32(CURRENT_USER())"  # noqa: S608
+            f" FROM {self._status_schema(query)}.GLOBAL_STATUS WHERE VARIABLE_NAME = 'UPTIME'"
         )
-        return f"{number}|{int(started)}"
+        ((number, started, user),) = query(statement)
+        return f"{number}|{int(started)}|{user}"
+
+    def _status_schema(self, query: Query) -> str:
+        ((version,),) = query("SELECT VERSION()")
+        return "information_schema" if "MariaDB" in version else "performance_schema"
 
     def end(self, query: Query, identity: str) -> bool:
-        number, _, started = identity.partition("|")
-        server_started = int(self.identity(query).partition("|")[2])
-        # Both are rounded; numbers of sessions begin anew with each start of the server.
-        if abs(server_started - int(started)) > 2:
+        number, started, user = identity.split("|")
+        _, server_started, our_user = self.identity(query).split("|")
+        # Numbers of sessions begin anew with each start of the server.
+        if abs(int(server_started) - int(started)) > 2:
             return True
 
         def is_there() -> bool:
             return bool(query("SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = %s", [int(number)]))
 
-        return _until_gone(is_there, lambda: _ended(query, int(number)))
+        if user != our_user and not is_there():
+            # Sessions of other users may be hidden from us: not to see one is no proof.
+            return False
+        # KILL takes no parameter.
+        return _until_gone(is_there, lambda: _quietly(query, f"KILL CONNECTION {int(number):d}"))
 
     def translate(self, error: Error) -> LegacyError:
-        arguments: Sequence[Any] = (error.__cause__ or error).args
-        number = arguments[0] if arguments and isinstance(arguments[0], int) else 0
+        cause: Any = error.__cause__ or error
+        arguments: Sequence[Any] = cause.args
+        # The driver reads the number as signed; SIGNAL may set any of 16 bits.
+        number = arguments[0] & 0xFFFF if arguments and isinstance(arguments[0], int) else 0
         message = str(arguments[1]) if len(arguments) > 1 else str(error)
-        if isinstance(error, InterfaceError) or isinstance(error.__cause__, socket.timeout | OSError):
-            return OutcomeUnknown(message)
-        if number in self._LOST or number == 0:
+        if isinstance(error, InterfaceError) or number in self._LOST:
             return OutcomeUnknown(message)
         if number in self._BUSY:
             return Busy(message)
-        if number == self._UNHANDLED_SIGNAL or number >= self._FIRST_OWN:
-            return RaisedError(sqlstate="45000", number=number, message=message)
-        return NotDone(message)
+        if number in self._CANCELLED:
+            return NotDone(message)
+        return RaisedError(sqlstate=getattr(cause, "sqlstate", None), number=number, message=message)
+
+    def translate_commit(self, error: Error) -> LegacyError:
+        translated = self.translate(error)
+        # A cluster refuses a commit that conflicts with a deadlock; of other errors nothing is promised.
+        return translated if isinstance(translated, Busy) else OutcomeUnknown(str(error))
 
     def is_open(self, connection: Any) -> bool:
         return connection is not None and bool(connection.open)
 
-
-def _ended(query: Query, number: int) -> None:
-    """KILL takes no parameter. Whoever is gone meanwhile answers with an error, which is what we want."""
-    try:
-        query(f"KILL CONNECTION {number:d}")
-    except NotDone:
-        return
+    def has_open_transaction(self, connection: Any) -> bool | None:
+        return bool(connection.server_status & self._IN_TRANSACTION)
 
 
 class SQLServer(Dialect):
@@ -173,8 +222,13 @@ class SQLServer(Dialect):
     (docs/how-to/wrap-your-own-procedures.md)."""
 
     has_several_sets = True
-    _BUSY = frozenset({"1222", "1205", "40001"})
-    _FIRST_OWN = 50_000
+    #: Lock request timeout, and chosen as the victim of a deadlock.
+    _BUSY = frozenset({1222, 1205})
+    _LOST = ("08S01", "08001", "08003", "08007", "HYT01")
+    #: The driver's query timeout: it cancels the batch, which is then as any that failed.
+    _CANCELLED = "HYT00"
+    #: The number of the server's error, as drivers put it behind the text: `... (50001) (SQLExecDirectW)`.
+    _NUMBER = re.compile(r"\((\d{2,})\)")
 
     def identity(self, query: Query) -> str:
         ((number, started),) = query(
@@ -195,18 +249,23 @@ class SQLServer(Dialect):
                 )
             )
 
-        return _until_gone(is_there, lambda: query(f"KILL {int(number):d}"))
+        return _until_gone(is_there, lambda: _quietly(query, f"KILL {int(number):d}"))
 
     def translate(self, error: Error) -> LegacyError:
         text = str(error)
-        if any(state in text for state in ("08S01", "08001", "HYT00", "HYT01")):
+        if any(state in text for state in self._LOST):
             return OutcomeUnknown(text)
-        number = next((int(word.strip("()")) for word in text.split() if word.strip("()").isdigit()), 0)
-        if str(number) in self._BUSY:
+        if self._CANCELLED in text:
+            return NotDone(text)
+        numbers = [int(number) for number in self._NUMBER.findall(text)]
+        if not numbers:
+            return OutcomeUnknown(text)
+        if self._BUSY.intersection(numbers):
             return Busy(text)
-        if number >= self._FIRST_OWN:
-            return RaisedError(sqlstate=None, number=number, message=text)
-        return NotDone(text)
+        return RaisedError(sqlstate=None, number=numbers[-1], message=text)
+
+    def translate_commit(self, error: Error) -> LegacyError:
+        return OutcomeUnknown(str(error))
 
     def is_open(self, connection: Any) -> bool:
         return connection is not None

@@ -6,6 +6,8 @@ docs/adr/0021-giving-an-operation-to-the-legacy.md tells why there are three way
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import structlog
+
 from legacy_bridge import marker
 from legacy_bridge.adapter import Feature, LegacyAdapter, Settling
 from legacy_bridge.errors import (
@@ -14,9 +16,9 @@ from legacy_bridge.errors import (
     NotDone,
     NotRepresentable,
     OutcomeUnknown,
-    Refused,
 )
 from legacy_bridge.records import (
+    BY_LEGACY,
     Applied,
     CancelRequest,
     Decision,
@@ -30,6 +32,8 @@ from legacy_bridge.records import (
     StillUnknown,
 )
 from legacy_bridge.sessions import Session
+
+log = structlog.get_logger(__name__)
 
 #: A legacy's clock may go wrong; what it says is only refused where it cannot be meant.
 _CLOCK_MAY_BE_OFF: Final = timedelta(days=2)
@@ -47,57 +51,61 @@ def give(adapter: LegacyAdapter, session: Session, request: Request) -> Decision
     """Call the procedure once.
 
     Raises Refused (nothing changed), NotRepresentable and NotDone (nothing changed, for certain), and
-    OutcomeUnknown for everything else, an answer that cannot be true among it.
+    OutcomeUnknown for everything else. An answer that cannot be true is NotDone where the bridge's own
+    transaction took it back, and OutcomeUnknown where it may have been kept.
     """
     _check_features(adapter, request)
+    is_by_marker = adapter.settling is Settling.BY_MARKER
+    is_whole_by_itself = session.dialect.is_one_statement_atomic and not is_by_marker
+    if not adapter.commits_itself and not is_whole_by_itself:
+        return _in_transaction(adapter, session, request)
+    answered_before = session.answered
     try:
-        if adapter.commits_itself:
-            return _checked(_call(adapter, session, request), request)
-        if adapter.settling is Settling.BY_MARKER:
-            return _with_marker(adapter, session, request)
-        if session.dialect.is_one_statement_atomic:
-            return _checked(_call(adapter, session, request), request)
-        with session.transaction():
-            return _checked(_call(adapter, session, request), request)
-    except (Refused, NotRepresentable):
-        raise
+        return _call(adapter, session, request)
     except AnswerInvalid as error:
         raise OutcomeUnknown(f"The legacy's answer cannot be true: {error}") from error
     except NotDone as error:
-        if adapter.commits_itself and _went_out(error):
-            raise OutcomeUnknown(f"The procedure commits by itself, and failed: {error}") from error
+        # What an adapter ran before the statement that failed was committed, outside of a transaction.
+        may_be_kept = adapter.commits_itself or session.answered > answered_before
+        if may_be_kept and error.__cause__ is not None:
+            raise OutcomeUnknown(
+                f"What the procedure did may have been kept, and it failed: {error}"
+            ) from error
         raise
 
 
-def _went_out(error: NotDone) -> bool:
-    """An error that the server answered with, after the procedure had begun."""
-    return error.__cause__ is not None
-
-
-def _with_marker(adapter: LegacyAdapter, session: Session, request: Request) -> Decision:
+def _in_transaction(adapter: LegacyAdapter, session: Session, request: Request) -> Decision:
     with session.transaction():
         try:
-            decision = _checked(_call(adapter, session, request), request)
+            decision = _call(adapter, session, request)
         except AnswerInvalid as error:
             # It is rolled back: what cannot be understood must not be done.
-            raise NotDone(f"The legacy's answer cannot be true: {error}") from error
-        marker.put(session, operation_id=request.operation_id, decision=decision)
+            fate = OutcomeUnknown if session.was_committed_inside else NotDone
+            raise fate(f"The legacy's answer cannot be true: {error}") from error
+        if adapter.settling is Settling.BY_MARKER:
+            marker.put(session, operation_id=request.operation_id, decision=decision)
+    if session.was_committed_inside:
+        # It was done, and is found when it is settled. But had its answer been lost, it would have been
+        # taken for undone: an adapter like this must not pass its first test.
+        raise OutcomeUnknown("The procedure committed by itself, which its adapter denies.")
     return decision
 
 
 def _call(adapter: LegacyAdapter, session: Session, request: Request) -> Decision:
+    """Call the adapter, and check what it says. Raises AnswerInvalid for whatever it stumbles over."""
     try:
         match request:
             case EarnRequest():
-                return adapter.earn(session, request)
+                return _checked(adapter.earn(session, request), request)
             case SpendRequest():
-                return adapter.spend(session, request)
+                return _checked(adapter.spend(session, request), request)
             case CancelRequest():
-                return adapter.cancel(session, request)
+                return _checked(adapter.cancel(session, request), request)
     except LegacyError:
         raise
-    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
-        # An adapter that stumbles over an answer: whatever it was, it was not what was agreed.
+    except Exception as error:
+        # Of every kind: the call may have been done, and that must not get lost behind an error of ours.
+        log.exception("legacy_adapter_stumbled", request=type(request).__name__)
         raise AnswerInvalid(f"{type(error).__name__}: {error}") from error
 
 
@@ -107,6 +115,8 @@ def _check_features(adapter: LegacyAdapter, request: Request) -> None:
     match request:
         case EarnRequest():
             needed.append(Feature.EARN)
+            if request.expires_at is not BY_LEGACY and not adapter.takes_expires_at:
+                raise NotRepresentable("The legacy takes no expiry of one's own.")
         case SpendRequest():
             needed.append(Feature.SPEND)
         case CancelRequest():
@@ -127,10 +137,14 @@ def _checked(decision: Decision, request: Request) -> Decision:
     balance = decision.balance_after
     if balance is not None and (type(balance) is not int or balance < 0):
         raise AnswerInvalid(f"a balance of {balance!r}")
+    if decision.account_number not in (None, request.account_number):
+        raise AnswerInvalid("the row of another account")
     check_moment(decision.recorded_at)
-    if decision.row_id is not None and not decision.row_id:
-        raise AnswerInvalid("an empty row id")
+    if decision.row_id is not None and (not isinstance(decision.row_id, str) or not decision.row_id):
+        raise AnswerInvalid(f"{decision.row_id!r} as the id of a row")
     if decision.shares is not None:
+        if any(not isinstance(share.lot_id, str) or not share.lot_id for share in decision.shares):
+            raise AnswerInvalid("a share without a lot")
         if any(type(share.points) is not int or share.points < 1 for share in decision.shares):
             raise AnswerInvalid("a share that is not positive")
         if sum(share.points for share in decision.shares) != decision.points:
@@ -161,13 +175,23 @@ def settle(
     counts only once that session is gone. Raises NotDone or OutcomeUnknown when the legacy cannot be asked.
     """
     is_gone = old_session == session.identity or session.dialect.end(session.query, old_session)
+    # While the call may still be going on, its id proves it only once nothing more can follow; and a row
+    # without our id may be somebody else's, with ours still to come.
+    proves_alone = adapter.settling is Settling.BY_MARKER or (
+        adapter.settling is Settling.BY_ID and not adapter.commits_itself
+    )
     try:
         found = _find(adapter, session, request, known_row_id=known_row_id)
-    except AnswerInvalid as error:
+    except LegacyError as error:
+        if not isinstance(error, AnswerInvalid):
+            raise
         return StillUnknown(why=f"The legacy's answer cannot be true: {error}", is_final=True)
-    if isinstance(found, NotApplied) and not is_gone:
-        return StillUnknown(why="The session that made the call is still there.")
-    return found
+    except Exception as error:
+        log.exception("legacy_adapter_stumbled", request=type(request).__name__)
+        return StillUnknown(why=f"The legacy's answer cannot be read: {error}", is_final=True)
+    if is_gone or (proves_alone and isinstance(found, Applied)):
+        return found
+    return StillUnknown(why="The session that made the call is still there, or hidden from us.")
 
 
 def _find(adapter: LegacyAdapter, session: Session, request: Request, *, known_row_id: str | None) -> Settled:
@@ -192,10 +216,13 @@ def _find_new_row(
         limit=_NEW_ROWS_LOOKED_AT,
         account_number=request.account_number,
     )
-    matching = [row for row in rows if _is_of(row, request)]
+    if any(row.account_number != request.account_number for row in rows):
+        raise AnswerInvalid("the row of another account")
+    keeps_references = Feature.FIND_BY_REFERENCE in adapter.features
+    matching = [row for row in rows if _is_of(row, request, keeps_references=keeps_references)]
+    if len(rows) >= _NEW_ROWS_LOOKED_AT:
+        return StillUnknown(why="Too many rows came since to be sure.", is_final=True)
     if not matching:
-        if len(rows) >= _NEW_ROWS_LOOKED_AT:
-            return StillUnknown(why="Too many rows came since to be sure.", is_final=True)
         return NotApplied()
     if len(matching) > 1:
         return StillUnknown(
@@ -214,7 +241,7 @@ def _find_new_row(
     return Applied(decision=_checked(decision, request))
 
 
-def _is_of(row: HistoryRow, request: Request) -> bool:
+def _is_of(row: HistoryRow, request: Request, *, keeps_references: bool) -> bool:
     """Whether a row of the legacy can be this operation: all that both sides tell is equal."""
     match request:
         case EarnRequest():
@@ -227,4 +254,8 @@ def _is_of(row: HistoryRow, request: Request) -> bool:
                 return False
     if row.kind is not kind or abs(row.points) != request.points:
         return False
-    return row.reference is None or request.reference is None or row.reference == request.reference
+    if row.operation_id is not None and row.operation_id != request.operation_id:
+        return False
+    if request.reference is None or isinstance(request, CancelRequest):
+        return True
+    return row.reference == request.reference or (row.reference is None and not keeps_references)

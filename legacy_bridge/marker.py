@@ -14,17 +14,34 @@ from legacy_bridge.sessions import Session
 
 TABLE: Final = "pointsystem_marker"
 
-_CREATE: Final = f"""
+#: Made by the database's owner once; the bridge needs SELECT and INSERT on it, and nothing else.
+STATEMENTS: Final = {
+    "postgresql": f"""
 CREATE TABLE IF NOT EXISTS {TABLE} (
+    operation_id char(36) NOT NULL PRIMARY KEY,
+    decision text NOT NULL,
+    marked_at timestamptz NOT NULL DEFAULT now()
+)""",
+    # InnoDB whatever the default is: an engine without transactions would keep what is rolled back.
+    "mysql": f"""
+CREATE TABLE IF NOT EXISTS {TABLE} (
+    operation_id CHAR(36) CHARACTER SET ascii NOT NULL PRIMARY KEY,
+    decision MEDIUMTEXT NOT NULL,
+    marked_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
+) ENGINE = InnoDB""",
+    # Written from the documentation; nobody has run it.
+    "microsoft": f"""
+IF OBJECT_ID('{TABLE}') IS NULL CREATE TABLE {TABLE} (
     operation_id CHAR(36) NOT NULL PRIMARY KEY,
-    decision TEXT NOT NULL
-)
-"""
+    decision NVARCHAR(MAX) NOT NULL,
+    marked_at DATETIME2 NOT NULL DEFAULT SYSUTCDATETIME()
+)""",
+}
 
 
 def create(session: Session) -> None:
     """Make the table where it is missing."""
-    session.query(_CREATE)
+    session.query(STATEMENTS[session.vendor])
 
 
 def put(session: Session, *, operation_id: UUID, decision: Decision) -> None:

@@ -81,6 +81,8 @@ class Decision:
     recorded_at: datetime
     balance_after: int | None = None
     shares: tuple[Share, ...] | None = None
+    #: The account that the answer names, where it names one: it is compared with the one that was meant.
+    account_number: str | None = None
 
 
 class RowKind(Enum):

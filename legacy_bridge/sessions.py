@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, NoReturn
 
@@ -19,8 +19,8 @@ from django.db import DatabaseError, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from legacy_bridge import dialects
-from legacy_bridge.deadlines import deadline
-from legacy_bridge.errors import Busy, NotDone, OutcomeUnknown
+from legacy_bridge.deadlines import deadline, is_quiet
+from legacy_bridge.errors import Busy, LegacyError, NotDone, OutcomeUnknown
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +55,12 @@ class Session:
 
     def __init__(self, database: BaseDatabaseWrapper) -> None:
         self._database = database
+        self._is_in_transaction = False
         self.dialect = dialects.of(database.vendor)
+        #: How many statements the server has answered without an error.
+        self.answered = 0
+        #: A procedure was seen to commit by itself, within a transaction of ours.
+        self.was_committed_inside = False
 
     @property
     def vendor(self) -> str:
@@ -81,55 +86,90 @@ class Session:
 
     def query_sets(self, statement: str, parameters: Sequence[Any] = ()) -> list[list[tuple[Any, ...]]]:
         """Run one statement with bound parameters; the rows of each of its result sets."""
-        sets: list[list[tuple[Any, ...]]] = []
         try:
-            with self._database.cursor() as cursor:
-                cursor.execute(statement, parameters or None)
-                while True:
-                    if cursor.description is not None:
-                        sets.append([tuple(row) for row in cursor.fetchall()])
-                    if not self.dialect.has_several_sets or not cursor.nextset():
-                        return sets
+            sets = self._sets_of(statement, parameters)
         except Error as error:
             self._raise(error)
+        self.answered += 1
+        if self._is_in_transaction and statement.lstrip()[:4].upper() in ("CALL", "EXEC"):
+            is_open = self.dialect.has_open_transaction(self._database.connection)
+            self.was_committed_inside = self.was_committed_inside or is_open is False
+        return sets
+
+    def _sets_of(self, statement: str, parameters: Sequence[Any]) -> list[list[tuple[Any, ...]]]:
+        sets: list[list[tuple[Any, ...]]] = []
+        with self._database.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+            while True:
+                if cursor.description is not None:
+                    sets.append([tuple(row) for row in cursor.fetchall()])
+                if not self.dialect.has_several_sets or not cursor.nextset():
+                    return sets
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit at the end of the block, or roll back. Whatever fails before the COMMIT was certainly
-        not done; a COMMIT that was not answered is unknown. Raises NotDone, OutcomeUnknown."""
-        self._database.set_autocommit(False)
+        """Commit at the end of the block, or roll back; within a transaction the block just joins it.
+
+        Whatever fails before the COMMIT was certainly not done; a COMMIT that was not answered is unknown.
+        Raises NotDone, OutcomeUnknown.
+        """
+        if self._is_in_transaction:
+            yield
+            return
+        self._begin()
         try:
             try:
                 yield
             except OutcomeUnknown as error:
+                if self.was_committed_inside:
+                    raise
                 # Without a COMMIT the server rolls back, whenever it finds us gone.
                 raise NotDone(str(error)) from error
-            try:
-                self._database.commit()
-            except Error as error:
-                raise OutcomeUnknown(f"The commit was not answered: {error}") from error
+            self._commit()
         except BaseException:
             with suppress(Error):
                 self._database.rollback()
             raise
         finally:
-            if self._database.connection is not None and not self._database.closed_in_transaction:
-                with suppress(Error):
-                    self._database.set_autocommit(True)
+            self._end()
 
-    def _raise(self, error: Error) -> NoReturn:
-        translated = self.dialect.translate(error)
-        log.warning(
-            "legacy_error",
-            became=type(translated).__name__,
-            error=str(error).strip()[:500],
-        )
+    def _begin(self) -> None:
+        try:
+            self._database.set_autocommit(False)
+        except Error as error:
+            raise NotDone(f"The legacy does not begin a transaction: {error}") from error
+        self._is_in_transaction = True
+        self.was_committed_inside = False
+
+    def _commit(self) -> None:
+        try:
+            self._database.commit()
+        except Error as error:
+            self._raise(error, translate=self.dialect.translate_commit)
+
+    def _end(self) -> None:
+        self._is_in_transaction = False
+        try:
+            if self.dialect.is_open(self._database.connection):
+                self._database.set_autocommit(True)
+                return
+        except Error as error:
+            log.warning("legacy_connection_given_up", error=str(error).strip()[:500])
+        # A connection that might not commit what comes next must not be used again.
+        _close(self._database)
+
+    def _raise(self, error: Error, *, translate: Callable[[Error], LegacyError] | None = None) -> NoReturn:
+        translated = (translate or self.dialect.translate)(error)
+        # An error that a procedure raises may be its way to refuse: the adapter says.
+        write = log.info if isinstance(translated, dialects.RaisedError) else log.warning
+        write("legacy_error", became=type(translated).__name__, error=str(error).strip()[:500])
         raise translated from error
 
 
 @contextmanager
 def session(*, timeout_seconds: float | None = None) -> Iterator[Session]:
-    """A session of this thread's own connection to the legacy.
+    """A session of this thread's own connection to the legacy, which is cut when it takes longer than
+    `timeout_seconds` (the server's own timeouts stay those of the settings) and a moment.
 
     Raises Busy when as many calls as may be are under way, and NotDone when there is no connection.
     """
@@ -139,12 +179,14 @@ def session(*, timeout_seconds: float | None = None) -> Iterator[Session]:
     try:
         database = connections[ALIAS]
         _open(database)
-        seconds = (timeout_seconds or settings.POINTS_LEGACY_TIMEOUT_SECONDS) + _GRACE_SECONDS
+        if timeout_seconds is None:
+            timeout_seconds = settings.POINTS_LEGACY_TIMEOUT_SECONDS
+        seconds = timeout_seconds + _GRACE_SECONDS
         is_sound = False
         try:
-            with deadline(database, seconds=seconds):
+            with deadline(database, seconds=seconds) as watched:
                 yield Session(database)
-            is_sound = True
+            is_sound = not watched.was_cut
         except OutcomeUnknown:
             raise
         except (NotDone, DatabaseError):
@@ -166,11 +208,14 @@ def session(*, timeout_seconds: float | None = None) -> Iterator[Session]:
 def _open(database: BaseDatabaseWrapper) -> None:
     used_at = getattr(database, "points_used_at", 0.0)
     try:
-        if database.connection is not None and time.monotonic() - used_at > _TRUSTED_SECONDS:
-            with deadline(database, seconds=_GRACE_SECONDS):
-                usable = database.is_usable()
-            if not usable:
-                _close(database)
+        if database.connection is not None:
+            has_rested = time.monotonic() - used_at > _TRUSTED_SECONDS
+            # A server that hung up has said so: that costs no round trip to see.
+            if has_rested or not is_quiet(database.connection):
+                with deadline(database, seconds=_GRACE_SECONDS):
+                    usable = database.is_usable()
+                if not usable:
+                    _close(database)
         database.ensure_connection()
     except Error as error:
         _close(database)
