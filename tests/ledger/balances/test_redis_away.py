@@ -19,6 +19,7 @@ from tests.ledger.balances.steps import (
     beside,
     breaker_is_open,
     cached,
+    count,
     is_marked_stale,
 )
 from tests.ledger.member import Member
@@ -32,10 +33,6 @@ def seconds_of(action: Callable[..., Any], **values: Any) -> float:
     started = time.monotonic()
     action(**values)
     return time.monotonic() - started
-
-
-def count(counter: Any) -> float:
-    return float(counter._value.get())
 
 
 class TestRedisRefuses:
@@ -173,6 +170,23 @@ class TestRedisForgets:
         own_redis.client().script_flush()
         balances.refresh(account_ids=[account_id(member.number)])
         assert cached(member.number) == ("value", 2, 150)
+
+    def test_scripts_forgotten_before_every_exchange_are_no_failure(
+        self, member: Member, own_redis: OwnRedis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        client, failures, send_once = own_redis.client(), count(metrics.REDIS_FAILURES), _redis._send_once
+
+        def send_once_flushed(*args: Any) -> list[Any]:
+            client.script_flush()
+            return send_once(*args)
+
+        monkeypatch.setattr(_redis, "_send_once", send_once_flushed)
+        member.earns(100)
+        assert cached(member.number) == ("tombstone", 1, None)
+        balances.refresh(account_ids=[account_id(member.number)])
+        assert cached(member.number) == ("value", 1, 100)
+        assert count(metrics.REDIS_FAILURES) == failures
+        assert not breaker_is_open()
 
     def test_full_redis_is_as_good_as_none(self, member: Member, own_redis: OwnRedis) -> None:
         client = own_redis.client()
