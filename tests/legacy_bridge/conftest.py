@@ -153,3 +153,24 @@ def legacy_postgres(legacy_database: LegacyDatabase) -> str:
 def legacy_mariadb(legacy_database: LegacyDatabase) -> str:
     """The URL of an empty MariaDB database that the alias `legacy` points at."""
     return legacy_database("mariadb")
+
+
+def install_reference() -> None:
+    """The reference legacy, made once for all tests of a server; members are kept apart by their keys."""
+    from legacy_bridge.reference.installing import install
+    from legacy_bridge.sessions import session
+
+    with session(timeout_seconds=60) as opened:
+        install(opened)
+
+
+@pytest.fixture(params=VENDORS)
+def reference(legacy_database: LegacyDatabase, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The adapter of the reference legacy, on each server. Its clock runs again after each test."""
+    from legacy_bridge.reference import ReferenceAdapter, clock
+    from legacy_bridge.sessions import session
+
+    legacy_database(request.param, prepare=install_reference)
+    yield ReferenceAdapter()
+    with session() as opened:
+        clock.run(opened)
