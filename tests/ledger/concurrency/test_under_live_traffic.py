@@ -1,6 +1,7 @@
 """Proving and rebuilding go on beside live traffic, and neither stops the other."""
 
 import threading
+from functools import partial
 
 import pytest
 from django.db import connection
@@ -8,7 +9,13 @@ from django.db import connection
 from ledger import projections
 from ledger.verification import Report, verify
 from tests.factories import EarnFactory, SpendFactory
-from tests.ledger.concurrency.together import answer_to, assert_every_invariant_holds, codes, together
+from tests.ledger.concurrency.together import (
+    answer_to,
+    assert_every_invariant_holds,
+    codes,
+    patiently,
+    together,
+)
 from tests.ledger.member import Member
 
 pytestmark = pytest.mark.usefixtures("committed_db")
@@ -31,7 +38,7 @@ def test_a_ledger_in_full_work_is_proved_and_rebuilt() -> None:
             reports = []
             for _ in range(4):
                 reports.append(verify(guards=False, cache=False))
-                run = projections.rebuild()
+                run = patiently(projections.rebuild)
                 assert (run.changed, run.impossible) == (0, 0)
             return reports
         finally:
@@ -55,16 +62,19 @@ def test_a_damaged_account_is_put_right_under_its_owner() -> None:
     member.earns(1000)
     mine = {"client_id": member.client_id, "account_number": member.number}
 
+    def damage() -> None:
+        with connection.cursor() as cursor:
+            # Nothing is decided on this number before its instant: a spend is decided on the lots.
+            cursor.execute(
+                "UPDATE ledger_account SET next_expiry_at = opened_at + interval '400 days'"
+                " WHERE account_number = %s",
+                [member.number],
+            )
+
     def damage_and_rebuild() -> list[object]:
         for _ in range(10):
-            with connection.cursor() as cursor:
-                # Nothing is decided on this number before its instant: a spend is decided on the lots.
-                cursor.execute(
-                    "UPDATE ledger_account SET next_expiry_at = opened_at + interval '400 days'"
-                    " WHERE account_number = %s",
-                    [member.number],
-                )
-            projections.rebuild(account_number=member.number)
+            patiently(damage)
+            patiently(partial(projections.rebuild, account_number=member.number))
         return []
 
     together(

@@ -7,16 +7,18 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from django.db import connections
+from django.db import OperationalError, connections
 
 from ledger import operations
 from ledger.commands import Command
-from ledger.errors import AccountBusy, OperationInProgress, Refusal
+from ledger.errors import Refusal
 from ledger.records import Outcome
 from ledger.verification import verify
 
 Answer = TypeVar("Answer")
+#: How long a busy machine may take: for a connection, for an answer, and for all of them.
 PATIENCE_SECONDS = 120.0
+TOGETHER_SECONDS = 300.0
 
 
 def together(actions: Sequence[Callable[[], Answer]]) -> list[Answer]:
@@ -27,7 +29,7 @@ def together(actions: Sequence[Callable[[], Answer]]) -> list[Answer]:
 
     def run(index: int, action: Callable[[], Answer]) -> None:
         try:
-            connections["default"].ensure_connection()
+            patiently(connections["default"].ensure_connection)
             barrier.wait(PATIENCE_SECONDS)
             answers[index] = action()
         except BaseException as error:
@@ -42,26 +44,68 @@ def together(actions: Sequence[Callable[[], Answer]]) -> list[Answer]:
     ]
     for thread in threads:
         thread.start()
+    deadline = time.monotonic() + TOGETHER_SECONDS
     for thread in threads:
-        thread.join(PATIENCE_SECONDS)
+        thread.join(max(0.0, deadline - time.monotonic()))
     if failures:
-        raise failures[0]
+        # Whoever waited for the others only heard that one of them failed.
+        raise next(
+            (one for one in failures if not isinstance(one, threading.BrokenBarrierError)), failures[0]
+        )
     assert not any(thread.is_alive() for thread in threads), "somebody waits for ever"
     return answers
 
 
+def may_be_sent_again(answer: Outcome | Refusal) -> bool:
+    """Whether the answer says so itself (Retry-After): somebody was in the way, or the database did not
+    answer in time. The same key is then still to be answered."""
+    return isinstance(answer, Refusal) and answer.retry_after_seconds is not None
+
+
 def answer_to(command: Command) -> Outcome | Refusal:
-    """What a patient client gets: told that somebody else is in the way, it sends the same key again."""
+    """What a patient client gets: told that it may try again, it sends the same key again."""
+
+    def send() -> list[Outcome | Refusal]:
+        try:
+            return [operations.execute(command)]
+        except Refusal as refusal:
+            return [refusal]
+
+    (answer,) = _answered(send)
+    return answer
+
+
+def answers_to(commands: Sequence[Command]) -> list[Outcome | Refusal]:
+    """The same for a batch: the whole of it is sent again until every item is answered."""
+    return _answered(lambda: operations.execute_all(commands))
+
+
+def _answered(send: Callable[[], list[Outcome | Refusal]]) -> list[Outcome | Refusal]:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        answers = send()
+        if not any(may_be_sent_again(answer) for answer in answers):
+            return answers
+        assert time.monotonic() < deadline, f"never answered: {codes(answers)}"
+        _before_trying_again()
+
+
+def patiently(action: Callable[[], Answer]) -> Answer:
+    """Do `action` again when PostgreSQL was too busy for it: it may take no longer than a request waits."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return operations.execute(command)
-        except (AccountBusy, OperationInProgress):
+            return action()
+        except OperationalError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.01)
-        except Refusal as refusal:
-            return refusal
+        _before_trying_again()
+
+
+def _before_trying_again() -> None:
+    # A session that PostgreSQL ended is not used again, as at the end of each request.
+    connections["default"].close_if_unusable_or_obsolete()
+    time.sleep(0.01)
 
 
 def codes(answers: Sequence[Outcome | Refusal]) -> dict[str, int]:
