@@ -100,6 +100,8 @@ class ReferenceAdapter(LegacyAdapter):
     }
     #: What stands before the names of tables and procedures.
     schema: ClassVar[str] = ""
+    #: How a lot with something left is found by an index.
+    open_lot: ClassVar[str] = "REMAIN_AMT > 0"
 
     def __new__(cls) -> "ReferenceAdapter":
         if cls is ReferenceAdapter:
@@ -198,7 +200,7 @@ class ReferenceAdapter(LegacyAdapter):
     def lots(self, session: Session, *, account_number: str, with_ended: bool) -> Sequence[LegacyLot]:
         if not _is_key(account_number):
             return []
-        live = f"REMAIN_AMT > 0 AND (EXPIRE_DTM IS NULL OR EXPIRE_DTM > {self.schema}PT_NOW())"
+        live = f"{self.open_lot} AND (EXPIRE_DTM IS NULL OR EXPIRE_DTM > {self.schema}PT_NOW())"
         where = "MBR_NO = %s" if with_ended else f"MBR_NO = %s AND {live}"
         rows = session.query(
             f"SELECT {_LOT_COLUMNS} FROM {self.schema}PT_LOT WHERE {where} ORDER BY SAVE_DTM, LOT_SEQ",  # noqa: S608
@@ -318,6 +320,7 @@ class MariaDBReference(ReferenceAdapter):
     """The procedures commit by themselves, and take back what they began when something fails."""
 
     commits_itself = True
+    open_lot = "OPEN_YN = 'Y'"
 
     def _history_page(
         self, session: Session, account_number: str, before: int | None, limit: int

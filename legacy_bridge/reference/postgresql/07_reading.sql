@@ -14,19 +14,17 @@ DECLARE
 BEGIN
     SELECT SUM(REMAIN_AMT),
            COALESCE(SUM(REMAIN_AMT) FILTER (WHERE EXPIRE_DTM < p_soon_dtm), 0),
-           MIN(EXPIRE_DTM)
-      INTO o_avail_amt, o_soon_amt, o_next_dtm
-      FROM legacy.PT_LOT
-     WHERE MBR_NO = p_mbr_no AND REMAIN_AMT > 0 AND (EXPIRE_DTM IS NULL OR EXPIRE_DTM > v_now);
+           MIN(EXPIRE_DTM),
+           SUM(REMAIN_AMT) FILTER (WHERE EXPIRE_DTM = NEXT_DTM)
+      INTO o_avail_amt, o_soon_amt, o_next_dtm, o_next_amt
+      FROM (SELECT REMAIN_AMT, EXPIRE_DTM, MIN(EXPIRE_DTM) OVER () AS NEXT_DTM
+              FROM legacy.PT_LOT
+             WHERE MBR_NO = p_mbr_no AND REMAIN_AMT > 0 AND (EXPIRE_DTM IS NULL OR EXPIRE_DTM > v_now)) live;
     IF o_avail_amt IS NULL THEN
         o_avail_amt := 0;
         IF NOT EXISTS (SELECT 1 FROM legacy.PT_MBR WHERE MBR_NO = p_mbr_no) THEN
             o_result_cd := 'E02'; o_result_msg := 'MEMBER IS UNKNOWN'; RETURN;
         END IF;
-    END IF;
-    IF o_next_dtm IS NOT NULL THEN
-        SELECT SUM(REMAIN_AMT) INTO o_next_amt FROM legacy.PT_LOT
-         WHERE MBR_NO = p_mbr_no AND REMAIN_AMT > 0 AND EXPIRE_DTM = o_next_dtm;
     END IF;
     o_result_cd := 'S'; o_result_msg := 'OK';
 END $$;
