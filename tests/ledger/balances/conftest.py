@@ -174,7 +174,7 @@ def run_python(program: str, *, environment: dict[str, str]) -> subprocess.Compl
     )
 
 
-def wait_until(is_so: Callable[[], bool], *, seconds: float = 15.0) -> float:
+def wait_until(is_so: Callable[[], bool], *, seconds: float = 60.0) -> float:
     """Poll until `is_so`; how long it took. Fails when it takes too long."""
     started = time.monotonic()
     while not is_so():

@@ -16,6 +16,9 @@ from tests.ledger.balances.conftest import BROKER, OwnRedis, run_python, wait_un
 from tests.ledger.balances.steps import account_id, beside, is_marked_stale
 from tests.ledger.member import Member
 
+#: What a loaded machine adds.
+SLACK_SECONDS = 1.5
+
 
 def messages(own_redis: OwnRedis, queue: str) -> list[dict[str, Any]]:
     """The arguments of all messages in the queue, oldest first."""
@@ -35,8 +38,10 @@ class TestGathers:
             doorbell.ring_refresh([account, account % 7])
         wait_until(lambda: messages(own_redis, "refresh") != [])
         time.sleep(0.3)
-        (message,) = messages(own_redis, "refresh")
-        assert sorted(message["account_ids"]) == list(range(200))
+        sent = messages(own_redis, "refresh")
+        # One, unless the machine stalls for longer than ids gather while they are rung for.
+        assert len(sent) <= 3
+        assert {account for message in sent for account in message["account_ids"]} == set(range(200))
 
     def test_not_more_than_a_worker_does_at_once(self, own_redis: OwnRedis) -> None:
         doorbell.ring_refresh(range(1200))
@@ -100,18 +105,19 @@ class TestNobodyAnswers:
         started = time.monotonic()
         for account in range(1000):
             doorbell.ring_refresh([account])
-        assert time.monotonic() - started < 0.2
-        wait_until(lambda: dropped._value.get() > before, seconds=5)
+        # Had one of them waited, it would have been for this long.
+        assert time.monotonic() - started < doorbell._BROKER_TIMEOUT_SECONDS
+        wait_until(lambda: dropped._value.get() > before)
 
     def test_rings_again_when_the_broker_is_back(self, own_redis: OwnRedis) -> None:
         dropped = metrics.doorbell_dropped(task="ledger.tasks.refresh_balances")
         before = dropped._value.get()
         own_redis.stop()
         doorbell.ring_refresh([1])
-        wait_until(lambda: dropped._value.get() == before + 1, seconds=5)
+        wait_until(lambda: dropped._value.get() == before + 1)
         own_redis.start_again()
         doorbell.ring_refresh([2])
-        wait_until(lambda: messages(own_redis, "refresh") == [{"account_ids": [2]}], seconds=5)
+        wait_until(lambda: messages(own_redis, "refresh") == [{"account_ids": [2]}])
 
     def test_memory_is_bounded(self, own_redis: OwnRedis) -> None:
         bell = doorbell.Doorbell().refresh
@@ -163,4 +169,4 @@ class TestProcesses:
         )
         done = run_python(program, environment=own_redis.environment())
         assert done.returncode == 0, done.stderr
-        assert float(done.stdout) < 1.5
+        assert float(done.stdout) < doorbell._AT_EXIT_SECONDS + SLACK_SECONDS

@@ -38,6 +38,12 @@ def _impatient(member: Member) -> Iterator[None]:
     connection.close()
 
 
+def be_patient() -> None:
+    """In this thread's session: how long a busy machine takes is not what its test is about."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '1min'; SET statement_timeout = '1min'")
+
+
 def hold_account(other: psycopg.Connection[Any], number: str) -> None:
     other.execute("SELECT 1 FROM ledger_account WHERE account_number = %s FOR NO KEY UPDATE", [number])
 
@@ -90,6 +96,7 @@ def test_the_second_of_two_equal_requests_waits_and_gets_the_first_ones_outcome(
     barrier = threading.Barrier(2)
 
     def run(command: Any) -> None:
+        be_patient()
         barrier.wait()
         outcomes.append(operations.execute(command))
         connection.close()
@@ -114,6 +121,7 @@ def test_a_spend_that_saw_an_older_state_is_decided_again(
     outcome: list[Any] = []
 
     def spend() -> None:
+        be_patient()
         outcome.append(
             refusal_of(
                 operations.execute,
@@ -150,6 +158,7 @@ def test_transfers_in_opposite_directions_never_wait_for_each_other_in_a_circle(
     refusals: list[Any] = []
 
     def give(giver: Member, receiver: Member) -> None:
+        be_patient()
         for _ in range(20):
             try:
                 operations.execute(
@@ -179,6 +188,7 @@ def test_first_earns_at_once_open_one_account(committed_db: None) -> None:
     barrier = threading.Barrier(6)
 
     def earn() -> None:
+        be_patient()
         barrier.wait()
         operations.execute(EarnFactory(client_id=client_id, account_number=number, points=7))
         connection.close()
@@ -214,7 +224,7 @@ def test_a_session_that_was_ended_is_unavailable_and_the_next_request_works(
 
 def _wait_until_somebody_waits() -> None:
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as watcher:
-        for _ in range(500):
+        for _ in range(6000):
             (waiting,) = watcher.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() or (0,)
             if waiting:
                 return
@@ -227,7 +237,8 @@ def _spend_one_point(other: psycopg.Connection[Any], member: Member) -> None:
         """
         WITH account AS (
             UPDATE ledger_account
-            SET sequence = sequence + 1, balance = balance - 1, last_recorded_at = now()
+            SET sequence = sequence + 1, balance = balance - 1,
+                last_recorded_at = greatest(last_recorded_at, now())
             WHERE account_number = %(number)s RETURNING *
         ), operation AS (
             INSERT INTO ledger_operation (
@@ -235,7 +246,7 @@ def _spend_one_point(other: psycopg.Connection[Any], member: Member) -> None:
                 recorded_at
             )
             SELECT '00000000-0000-7000-8000-0000000000aa', %(client_id)s, 'other-' || id, '', 'spend',
-                'completed', account_number, 1, now()
+                'completed', account_number, 1, last_recorded_at
             FROM account
         ), entry AS (
             INSERT INTO ledger_entry (
@@ -243,7 +254,7 @@ def _spend_one_point(other: psycopg.Connection[Any], member: Member) -> None:
                 posted_at
             )
             SELECT '00000000-0000-7000-8000-0000000000ab', id, sequence,
-                '00000000-0000-7000-8000-0000000000aa', 'spend', -1, balance, now(), now()
+                '00000000-0000-7000-8000-0000000000aa', 'spend', -1, balance, last_recorded_at, now()
             FROM account
         ), lot AS (
             UPDATE ledger_open_lot SET remaining = remaining - 1
