@@ -1,5 +1,9 @@
 """The way from the legacy to the ledger, account by account and without a stop.
 
-Empty so far, and not installed. Here will live stages and routing, mirror messages, the freeze, the
-migration of history, verification and reconciliation. Until then `ledger` decides every operation alone.
+`face` answers for whoever decides: in stage LEGACY_ONLY the legacy, through intents (`intents`) that
+commit before its procedure is called and can always be settled afterwards (`settling`); in NEW_ONLY the
+ledger. `reading` shows the legacy's accounts in the API's words, `adoption` gives rows that no call of
+the API made an operation id of their own, `callers` finds who still calls procedures directly.
+
+The stages between, mirroring, migration and the switch itself come next (CHANGELOG.md).
 """

@@ -5,3 +5,6 @@ class CutoverConfig(AppConfig):
     name = "cutover"
     verbose_name = "Cutover"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from cutover import checks  # noqa: F401

@@ -11,9 +11,16 @@ from functools import lru_cache
 from typing import Any, Final, NoReturn
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, OperationalError, connections
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connections,
+    transaction,
+)
 from psycopg import errors as pg
-from psycopg.pq import Format
+from psycopg.pq import Format, TransactionStatus
 
 from ledger.errors import AccountBusy, DatabaseUnavailable, OperationInProgress
 
@@ -42,6 +49,31 @@ def fetch_each(statements: Sequence[tuple[str, Parameters]]) -> list[list[tuple[
     with database.wrap_database_errors, database.connection.pipeline():
         cursors = [_sent(database.connection, *statement) for statement in statements]
         return [_rows(cursor) for cursor in cursors]
+
+
+def commit_each(statements: Sequence[tuple[str, Parameters]]) -> list[list[tuple[Any, ...]]]:
+    """Run prepared statements as one transaction, BEGIN and COMMIT among them, in one round trip.
+
+    Each has a snapshot of its own. Inside of a transaction of the caller's, they are a part of it. Raises
+    what the first of them that failed raised; nothing is kept then.
+    """
+    database = connections[DEFAULT_DB_ALIAS]
+    if database.in_atomic_block:
+        with transaction.atomic():
+            return fetch_each(statements)
+    database.ensure_connection()
+    with database.wrap_database_errors:
+        session = database.connection
+        try:
+            with session.pipeline():
+                cursors = [
+                    _sent(session, *statement) for statement in (("BEGIN", ()), *statements, ("COMMIT", ()))
+                ]
+            return [_rows(cursor) for cursor in cursors][1:-1]
+        except BaseException:
+            if not session.closed and session.info.transaction_status != TransactionStatus.IDLE:
+                session.rollback()
+            raise
 
 
 def _sent(

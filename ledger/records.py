@@ -84,7 +84,7 @@ class LotRecord:
     remaining: int
     earned_at: datetime
     expires_at: datetime | None
-    reason: str
+    reason: str | None
     origin: UUID | None
 
 
@@ -96,7 +96,8 @@ class HistoryLine:
     operation_id: UUID
     kind: str
     points: int
-    balance_after: int
+    #: None where the deciding side cannot tell.
+    balance_after: int | None
     reason: str | None
     reference: str | None
     recorded_at: datetime

@@ -3,6 +3,7 @@
 docs/adr/0021-giving-an-operation-to-the-legacy.md tells why there are three ways.
 """
 
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -168,11 +169,13 @@ def settle(
     *,
     known_row_id: str | None,
     old_session: str,
+    of_others: Callable[[Collection[str]], Collection[str]] = lambda row_ids: (),
 ) -> Settled:
     """Find out what became of a call whose answer was lost.
 
     `known_row_id` is the bookmark from before the call, `old_session` the session that made it: absence
-    counts only once that session is gone. Raises NotDone or OutcomeUnknown when the legacy cannot be asked.
+    counts only once that session is gone. `of_others` tells which rows
+    are known to be other operations. Raises NotDone or OutcomeUnknown when the legacy cannot be asked.
     """
     is_gone = old_session == session.identity or session.dialect.end(session.query, old_session)
     # While the call may still be going on, its id proves it only once nothing more can follow; and a row
@@ -181,7 +184,7 @@ def settle(
         adapter.settling is Settling.BY_ID and not adapter.commits_itself
     )
     try:
-        found = _find(adapter, session, request, known_row_id=known_row_id)
+        found = _find(adapter, session, request, known_row_id=known_row_id, of_others=of_others)
     except LegacyError as error:
         if not isinstance(error, AnswerInvalid):
             raise
@@ -194,7 +197,14 @@ def settle(
     return StillUnknown(why="The session that made the call is still there, or hidden from us.")
 
 
-def _find(adapter: LegacyAdapter, session: Session, request: Request, *, known_row_id: str | None) -> Settled:
+def _find(
+    adapter: LegacyAdapter,
+    session: Session,
+    request: Request,
+    *,
+    known_row_id: str | None,
+    of_others: Callable[[Collection[str]], Collection[str]],
+) -> Settled:
     match adapter.settling:
         case Settling.BY_ID:
             decision = adapter.find_by_operation_id(
@@ -203,12 +213,17 @@ def _find(adapter: LegacyAdapter, session: Session, request: Request, *, known_r
         case Settling.BY_MARKER:
             decision = marker.find(session, operation_id=request.operation_id)
         case Settling.BY_NEW_ROW:
-            return _find_new_row(adapter, session, request, known_row_id=known_row_id)
+            return _find_new_row(adapter, session, request, known_row_id=known_row_id, of_others=of_others)
     return NotApplied() if decision is None else Applied(decision=_checked(decision, request))
 
 
 def _find_new_row(
-    adapter: LegacyAdapter, session: Session, request: Request, *, known_row_id: str | None
+    adapter: LegacyAdapter,
+    session: Session,
+    request: Request,
+    *,
+    known_row_id: str | None,
+    of_others: Callable[[Collection[str]], Collection[str]],
 ) -> Settled:
     rows = adapter.rows_after(
         session,
@@ -220,6 +235,8 @@ def _find_new_row(
         raise AnswerInvalid("the row of another account")
     keeps_references = Feature.FIND_BY_REFERENCE in adapter.features
     matching = [row for row in rows if _is_of(row, request, keeps_references=keeps_references)]
+    others = set(of_others([row.row_id for row in matching]))
+    matching = [row for row in matching if row.row_id not in others]
     if len(rows) >= _NEW_ROWS_LOOKED_AT:
         return StillUnknown(why="Too many rows came since to be sure.", is_final=True)
     if not matching:

@@ -43,6 +43,7 @@ app.conf.update(
     task_default_queue="commands",
     task_create_missing_queues=False,
     task_routes={
+        "cutover.tasks.settle_intents": {"queue": "mirror"},
         "ledger.tasks.drain_inbox": {"queue": "commands"},
         "ledger.tasks.expire_points": {"queue": "expire"},
         "ledger.tasks.sweep_stale_balances": {"queue": "refresh"},
@@ -90,6 +91,19 @@ app.conf.update(
     },
 )
 app.autodiscover_tasks()
+
+
+@app.on_after_finalize.connect
+def schedule_the_recoverer(sender: Celery, **_: Any) -> None:
+    """Where there is a legacy, what was left open with it is looked after."""
+    from django.conf import settings
+
+    if settings.HAS_LEGACY:
+        sender.conf.beat_schedule["settle-intents"] = {
+            "task": "cutover.tasks.settle_intents",
+            "schedule": 2.0,
+            "options": {"queue": "mirror", "expires": 2},
+        }
 
 
 @before_task_publish.connect(weak=False)

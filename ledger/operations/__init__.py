@@ -16,10 +16,20 @@ from ledger.models import AccountStatus, AccountStatusChange
 from ledger.operations import _executor, _inbox, _status
 from ledger.operations._earn_at_once import earn_at_once
 from ledger.operations._executor import InboxNotEmpty
+from ledger.operations._inbox import stored_command
 from ledger.operations._spend_at_once import spend_at_once
 from ledger.records import Outcome
 
-__all__ = ["accept", "change_account_status", "drain_inbox", "execute", "execute_all"]
+__all__ = [
+    "accept",
+    "change_account_status",
+    "drain_inbox",
+    "execute",
+    "execute_all",
+    "first_of_each_key",
+    "repeated_in_batch",
+    "stored_command",
+]
 
 #: How many waiting items one request does before its own, in order, at most.
 _DRAIN_BOUND = 200
@@ -51,14 +61,12 @@ def execute_all(commands: Sequence[Command], *, deadline_seconds: float = 20.0) 
     Items of one account are done in order. What has not been started after `deadline_seconds`
     comes back as PrimaryUnavailable. Raises nothing that `execute` would raise for an item.
     """
-    once, repeated = _first_of_each_key(commands)
-    if repeated:
-        results_in_order = iter(execute_all(once, deadline_seconds=deadline_seconds))
+    first = first_of_each_key(commands)
+    if len(first) < len(commands):
+        results_in_order = iter(execute_all(list(first.values()), deadline_seconds=deadline_seconds))
         return [
-            IdempotencyKeyReused("This key stands twice in the batch.")
-            if index in repeated
-            else next(results_in_order)
-            for index in range(len(commands))
+            next(results_in_order) if command is first[command.idempotency_key] else repeated_in_batch()
+            for command in commands
         ]
     started = time.monotonic()
     results: list[Outcome | Refusal] = []
@@ -132,21 +140,18 @@ def _drain_before(account_numbers: set[str]) -> bool:
     return True
 
 
-def _first_of_each_key(commands: Sequence[Command]) -> tuple[list[Command], set[int]]:
-    """The commands without those whose key stands before them in the batch, and the places of those.
+def first_of_each_key(commands: Sequence[Command]) -> dict[str, Command]:
+    """By key, in order: the first command with it. Looked for over the whole batch, which is cut into several
+    transactions."""
+    first: dict[str, Command] = {}
+    for command in commands:
+        first.setdefault(command.idempotency_key, command)
+    return first
 
-    Looked for over the whole batch: a batch is cut into several transactions.
-    """
-    keys: set[str] = set()
-    once: list[Command] = []
-    repeated: set[int] = set()
-    for index, command in enumerate(commands):
-        if command.idempotency_key in keys:
-            repeated.add(index)
-        else:
-            keys.add(command.idempotency_key)
-            once.append(command)
-    return once, repeated
+
+def repeated_in_batch() -> IdempotencyKeyReused:
+    """What the second command with a key is answered."""
+    return IdempotencyKeyReused("This key stands twice in the batch.")
 
 
 def _groups(commands: Sequence[Command]) -> Iterator[list[Command]]:

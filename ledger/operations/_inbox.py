@@ -155,7 +155,7 @@ def drain_account(*, account_number: str, limit: int = 200) -> int:
             items = fetch_all(_CLAIM_ITEMS, [account_number, limit])
             # Each in its turn: a cancel may be of the earn before it.
             for _, command, accepted_at in items:
-                _executor.run([_command(command)], accepted_at=accepted_at)
+                _executor.run([stored_command(_read(command))], accepted_at=accepted_at)
             fetch_all(_DELETE_ITEMS, [[item[0] for item in items]])
             return len(items)
     except (DatabaseError, Refusal, LookupError, TypeError, ValueError) as error:
@@ -190,8 +190,14 @@ def _stored(command: Command) -> str:
     return msgspec.json.encode({"type": type(command).__name__, **values}).decode()
 
 
-def _command(stored: Any) -> Earn | Cancel:
-    values: dict[str, Any] = json.loads(stored) if isinstance(stored, str | bytes) else dict(stored)
+def _read(stored: Any) -> dict[str, Any]:
+    """Django leaves jsonb as text, so that its own field can decode it."""
+    return dict(json.loads(stored)) if isinstance(stored, str | bytes) else dict(stored)
+
+
+def stored_command(values: dict[str, Any]) -> Earn | Cancel:
+    """The command that an item of the inbox keeps."""
+    values = dict(values)
     command_type = _COMMANDS[values.pop("type")]
     for name in ("expires_at", "occurred_at"):
         if values.get(name):

@@ -79,12 +79,12 @@ class Lot(msgspec.Struct, frozen=True, kw_only=True):
     remaining: int
     earned_at: datetime
     expires_at: datetime | None
-    reason: str
+    reason: str | None
     origin: UUID | None
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the ledger: signed points, and the balance after them."""
+    """One line of the account: signed points, and the balance after them (null where it cannot be told)."""
 
     id: UUID
     operation_id: UUID
@@ -100,7 +100,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
         "clawback",
     ]
     points: int
-    balance_after: int
+    balance_after: int | None
     reason: str | None
     reference: str | None
     recorded_at: datetime

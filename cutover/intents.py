@@ -1,0 +1,266 @@
+"""Intents: an operation is noted, given to the legacy, and ended; three commits, and no lock over the call.
+
+The note commits before the call, so whatever dies in between, the operation is known and can be settled
+(`cutover.settling`). At most one intent of an account is open (`intent_one_open_per_account`): whoever comes
+second waits for it up to the lock timeout.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+
+from cutover import identifiers, routes
+from cutover.routes import CurrentRoute
+from ledger.database import commit_each
+from ledger.operations import elsewhere
+from ledger.operations.elsewhere import Statement, Undecided
+from legacy_bridge.records import (
+    BY_LEGACY,
+    CancelRequest,
+    Decision,
+    EarnRequest,
+    Request,
+    SpendRequest,
+)
+
+#: How long after the legacy's own timeout an intent is left to whoever opened it.
+_LEASE_GRACE_SECONDS: Final = 5.0
+
+_OPEN: Final = """
+INSERT INTO cutover_intent (
+    operation_id, account_number, sequence, stage, epoch, state, request, bookmark, session, attempts,
+    opened_at, leased_until
+) VALUES (
+    %(operation_id)s, %(account_number)s,
+    1 + coalesce((
+        SELECT max(sequence) FROM cutover_intent WHERE account_number = %(account_number)s
+    ), 0),
+    %(stage)s, %(epoch)s, 'open', %(request)s::jsonb, %(bookmark)s, %(session)s, 1,
+    clock_timestamp(), clock_timestamp() + %(lease)s * interval '1 second'
+)
+"""
+_ASSERT_EPOCH: Final = "SELECT cutover_assert_epoch(%s, %s)"
+_ASSERT_CANCELLED: Final = "SELECT cutover_assert_cancelled(%s, %s)"
+_SETTLE: Final = """
+UPDATE cutover_intent
+SET state = %(state)s, settled_at = clock_timestamp(), settled_by = %(by)s, last_error = ''
+WHERE operation_id = %(operation_id)s AND state IN ('open', 'in_doubt')
+"""
+_FORGET: Final = "DELETE FROM cutover_intent WHERE operation_id = %s AND state = 'open'"
+_RELEASE: Final = """
+UPDATE cutover_intent
+SET leased_until = clock_timestamp() + %(seconds)s * interval '1 second', last_error = %(error)s
+WHERE operation_id = %(operation_id)s AND state = 'open'
+"""
+_DOUBT: Final = """
+UPDATE cutover_intent SET state = 'in_doubt', last_error = %(why)s, evidence = %(evidence)s::jsonb
+WHERE operation_id = %(operation_id)s AND state = 'open'
+"""
+_AGAIN: Final = """
+UPDATE cutover_intent
+SET attempts = attempts + 1, session = %(session)s, bookmark = %(bookmark)s,
+    leased_until = clock_timestamp() + %(lease)s * interval '1 second'
+WHERE operation_id = %(operation_id)s AND state = 'open'
+"""
+_CLAIM: Final = """
+UPDATE cutover_intent AS intent
+SET leased_until = clock_timestamp() + %(lease)s * interval '1 second'
+FROM (
+    SELECT id FROM cutover_intent
+    WHERE state = 'open' AND leased_until < clock_timestamp()
+    ORDER BY leased_until
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+) AS due
+WHERE intent.id = due.id
+RETURNING intent.request, intent.bookmark, intent.session, intent.attempts,
+    extract(epoch FROM clock_timestamp() - intent.opened_at)::float8
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """An open intent whose opener is overdue, claimed by this recoverer."""
+
+    request: Request
+    bookmark: str | None
+    session: str
+    attempts: int
+    age_seconds: float
+
+
+def open_intent(
+    undecided: Undecided,
+    request: Request,
+    *,
+    route: CurrentRoute,
+    session: str,
+    bookmark: str | None,
+    is_accepted: bool,
+) -> None:
+    """Commit the note of an operation, under the route that it was read with.
+
+    Raises IntegrityError by `operation_key_is_unique_per_client`, `intent_one_open_per_account` or
+    `intent_sequence_is_unique_per_account` when another was first, and by `route_is_as_read` or
+    `cancelled_is_as_read` when what was read is no longer so; then nothing was noted.
+    """
+    statements: list[Statement] = [
+        routes.shared_lock(route.cohort),
+        (_ASSERT_EPOCH, [route.cohort, route.epoch]),
+        elsewhere.note(undecided, is_accepted=is_accepted),
+        (
+            _OPEN,
+            {
+                "operation_id": request.operation_id,
+                "account_number": request.account_number,
+                "stage": route.stage.value,
+                "epoch": route.epoch,
+                "request": stored(request),
+                "bookmark": bookmark,
+                "session": session,
+                "lease": lease_seconds(),
+            },
+        ),
+    ]
+    if isinstance(request, CancelRequest):
+        # The open intent keeps others off the account: what was cancelled before stands now.
+        statements.append((_ASSERT_CANCELLED, [undecided.cancels_id, request.already_cancelled_points]))
+    commit_each(statements)
+
+
+def complete(*, operation_id: UUID, decision: Decision, by: str) -> None:
+    """End an operation as the legacy decided it."""
+    commit_each(
+        [
+            elsewhere.complete(
+                operation_id=operation_id,
+                recorded_at=decision.recorded_at,
+                balance_after=decision.balance_after,
+                counterpart_id=decision.row_id,
+                shares=shares_of(decision),
+            ),
+            (_SETTLE, {"operation_id": operation_id, "state": "done", "by": by}),
+        ]
+    )
+
+
+def refuse(*, operation_id: UUID, refusal: dict[str, Any], by: str) -> None:
+    """End an operation as refused; the key keeps the refusal."""
+    commit_each(
+        [
+            elsewhere.fail(operation_id=operation_id, refusal=refusal),
+            (_SETTLE, {"operation_id": operation_id, "state": "refused", "by": by}),
+        ]
+    )
+
+
+def note_refused(undecided: Undecided, *, refusal: dict[str, Any], is_accepted: bool) -> None:
+    """Note an operation and end it as refused, where the legacy need not be asked. Raises IntegrityError by
+    `operation_key_is_unique_per_client`."""
+    commit_each(
+        [
+            elsewhere.note(undecided, is_accepted=is_accepted),
+            elsewhere.fail(operation_id=undecided.command.operation_id, refusal=refusal),
+        ]
+    )
+
+
+def end_accepted(*, operation_id: UUID, refusal: dict[str, Any]) -> None:
+    """End an operation that was accepted and that no side will do."""
+    commit_each([elsewhere.fail(operation_id=operation_id, refusal=refusal)])
+
+
+def forget(*, operation_id: UUID) -> None:
+    """Let an operation go that the legacy did not do, for certain."""
+    commit_each([(_FORGET, [operation_id]), elsewhere.forget(operation_id=operation_id)])
+
+
+def release(*, operation_id: UUID, error: str, after_seconds: float = 0.0) -> None:
+    """Leave an open intent to the recoverer, `after_seconds` from now."""
+    parameters = {"operation_id": operation_id, "error": error[:2000], "seconds": after_seconds}
+    commit_each([(_RELEASE, parameters)])
+
+
+def doubt(*, operation_id: UUID, why: str, evidence: Any) -> None:
+    """Leave an operation to a person."""
+    parameters = {"operation_id": operation_id, "why": why, "evidence": _json(evidence)}
+    commit_each([(_DOUBT, parameters), elsewhere.doubt(operation_id=operation_id)])
+
+
+def begin_again(*, operation_id: UUID, session: str, bookmark: str | None) -> None:
+    """Note another attempt, before it is made."""
+    commit_each(
+        [
+            (
+                _AGAIN,
+                {
+                    "operation_id": operation_id,
+                    "session": session,
+                    "bookmark": bookmark,
+                    "lease": lease_seconds(),
+                },
+            )
+        ]
+    )
+
+
+def claim_due(*, limit: int) -> list[Due]:
+    """Open intents whose lease has ended, leased anew: two recoverers never have the same."""
+    (rows,) = commit_each([(_CLAIM, {"limit": limit, "lease": lease_seconds()})])
+    return [
+        Due(request=read_stored(row[0]), bookmark=row[1], session=row[2], attempts=row[3], age_seconds=row[4])
+        for row in rows
+    ]
+
+
+def lease_seconds() -> float:
+    """Longer than any call may take."""
+    return float(settings.POINTS_LEGACY_TIMEOUT_SECONDS) + _LEASE_GRACE_SECONDS
+
+
+# --- how requests and decisions are kept --------------------------------------------------------------------
+def shares_of(decision: Decision) -> list[Any] | None:
+    """What a decision says of lots, by the ids that the API gives them."""
+    if decision.shares is None:
+        return None
+    return [
+        [str(identifiers.lot_id(share.lot_id)), share.points, _text(share.expires_at)]
+        for share in decision.shares
+    ]
+
+
+def stored(request: Request) -> str:
+    """A request as JSON, all that is needed to ask what became of it, or to give it again."""
+    values = {name: getattr(request, name) for name in type(request).__dataclass_fields__}
+    if values.get("expires_at") is BY_LEGACY:
+        del values["expires_at"]
+    return _json({"type": type(request).__name__, **values})
+
+
+_REQUESTS: Final[dict[str, type[EarnRequest] | type[SpendRequest] | type[CancelRequest]]] = {
+    "EarnRequest": EarnRequest,
+    "SpendRequest": SpendRequest,
+    "CancelRequest": CancelRequest,
+}
+
+
+def read_stored(text: Any) -> Request:
+    """The request that `stored` wrote."""
+    values: dict[str, Any] = msgspec.json.decode(text) if isinstance(text, str | bytes) else dict(text)
+    kind = _REQUESTS[values.pop("type")]
+    values["operation_id"] = UUID(values["operation_id"])
+    if values.get("expires_at"):
+        values["expires_at"] = datetime.fromisoformat(values["expires_at"])
+    return kind(**values)
+
+
+def _text(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

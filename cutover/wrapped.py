@@ -1,0 +1,361 @@
+"""Operations while the legacy decides: key, rule, note, call, end; in this order.
+
+Nothing of the ledger's own domain runs here: the key, the account's status and the list of reasons are
+looked at, the rest is the legacy's decision. Three commits, of which only the middle one is the legacy's
+(docs/adr/0021-giving-an-operation-to-the-legacy.md).
+"""
+
+import random
+import time
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, IntegrityError
+
+from cutover import intents
+from cutover.situation import CancelTarget, Situation, read
+from ledger import clock, crash_points, policies, queries
+from ledger.clients import may_see
+from ledger.commands import UNSET, Cancel, Command, Earn, Spend, Transfer
+from ledger.database import raise_refusal, violated_constraint
+from ledger.errors import (
+    AccountBlocked,
+    AccountBusy,
+    EarnAlreadySpent,
+    IdempotencyKeyReused,
+    InsufficientPoints,
+    NotAvailableInStage,
+    NotCancellable,
+    OperationInProgress,
+    OperationNotFound,
+    OutcomeUnknown,
+    PrimaryUnavailable,
+    Refusal,
+    from_json,
+)
+from ledger.idempotency import fingerprint
+from ledger.operations.elsewhere import Undecided, guessed_kind
+from ledger.records import Outcome
+from ledger.rules import DEFAULT_CANCEL_REASON, check_occurred_at, expiry_of, points_to_cancel
+from legacy_bridge import configured, errors, giving, sessions
+from legacy_bridge.adapter import Feature
+from legacy_bridge.errors import RefusedFact
+from legacy_bridge.records import (
+    BY_LEGACY,
+    ByLegacy,
+    CancelRequest,
+    Decision,
+    EarnRequest,
+    Request,
+    SpendRequest,
+)
+
+log = structlog.get_logger(__name__)
+
+_REFUSALS: Final[dict[RefusedFact, type[Refusal]]] = {
+    RefusedFact.INSUFFICIENT_POINTS: InsufficientPoints,
+    RefusedFact.EARN_ALREADY_SPENT: EarnAlreadySpent,
+    RefusedFact.NOT_CANCELLABLE: NotCancellable,
+    RefusedFact.ACCOUNT_BLOCKED: AccountBlocked,
+}
+#: What a client is told; the legacy's own words stay in the log.
+_SENTENCES: Final = {
+    RefusedFact.INSUFFICIENT_POINTS: "Not enough points are available.",
+    RefusedFact.EARN_ALREADY_SPENT: "Points of this earn were spent already.",
+    RefusedFact.NOT_CANCELLABLE: "No more of the operation can be cancelled.",
+    RefusedFact.ACCOUNT_BLOCKED: "The account is blocked.",
+}
+_OPEN_INTENT: Final = "intent_one_open_per_account"
+_KEY_TAKEN: Final = "operation_key_is_unique_per_client"
+_READ_ANEW: Final = (_OPEN_INTENT, _KEY_TAKEN, "intent_sequence_is_unique_per_account")
+_CHANGED: Final = ("route_is_as_read", "cancelled_is_as_read")
+
+
+class LegacyDoesNotDecide(Exception):
+    """The route changed since it was read: whoever decides now must be asked."""
+
+
+class InboxFirst(Exception):
+    """Something that was accepted earlier on this account must be done first."""
+
+    def __init__(self, account_number: str) -> None:
+        super().__init__(account_number)
+        self.account_number = account_number
+
+
+def execute(command: Command, *, accepted_at: datetime | None = None) -> Outcome:
+    """Have the legacy decide `command`, once for its key.
+
+    `accepted_at` is set while the inbox is drained: the operation exists already, as accepted.
+
+    Raises what `ledger.operations.execute` raises, and PrimaryUnavailable (nothing was done),
+    OutcomeUnknown (it may have been done, and is being found out), NotAvailableInStage;
+    LegacyDoesNotDecide and InboxFirst.
+    """
+    give_up_at = time.monotonic() + settings.POINTS_LOCK_TIMEOUT_SECONDS
+    pause_seconds = 0.002
+    while True:
+        situation = read(command)
+        if situation.known is not None and (accepted_at is None or situation.known.state != "accepted"):
+            replayed = _replay(command, situation)
+            if replayed is not None:
+                return replayed
+            waited_for: Refusal = OperationInProgress("An operation with this key is still being run.")
+        else:
+            outcome = _attempt(command, situation, accepted_at=accepted_at)
+            if outcome is not None:
+                return outcome
+            waited_for = AccountBusy("Another operation on this account is still being run.")
+        if time.monotonic() + pause_seconds > give_up_at:
+            raise waited_for
+        time.sleep(pause_seconds * random.uniform(0.5, 1.5))
+        pause_seconds = min(pause_seconds * 2, 0.1)
+
+
+def _replay(command: Command, situation: Situation) -> Outcome | None:
+    """The first outcome of the key, or None while it has none yet. Raises the stored refusal."""
+    known = situation.known
+    assert known is not None  # noqa: S101
+    if known.fingerprint != fingerprint(command):
+        raise IdempotencyKeyReused("This key was used with another request.")
+    if known.state in ("pending", "in_doubt"):
+        return None
+    record = queries.first_outcomes([known.id])[known.id]
+    if record.refusal is not None:
+        refusal = from_json(record.refusal)
+        refusal.operation_id, refusal.is_replayed = known.id, True
+        raise refusal
+    return Outcome(operation=record, is_replayed=True)
+
+
+def _attempt(command: Command, situation: Situation, *, accepted_at: datetime | None) -> Outcome | None:
+    """Check, note, call and end; None when another operation of the account has to end first."""
+    if not situation.route.legacy_decides:
+        raise LegacyDoesNotDecide
+    undecided, request = _resolve(command, situation, judged_at=accepted_at)
+    if situation.has_inbox and accepted_at is None:
+        raise InboxFirst(undecided.account_number)
+    if isinstance(request, Refusal):
+        _refuse_here(undecided, request, is_accepted=accepted_at is not None)
+        return None
+    adapter = configured.adapter()
+    try:
+        with sessions.session() as session:
+            bookmark = giving.bookmark(adapter, session, account_number=undecided.account_number)
+            try:
+                intents.open_intent(
+                    undecided,
+                    request,
+                    route=situation.route,
+                    session=session.identity,
+                    bookmark=bookmark,
+                    is_accepted=accepted_at is not None,
+                )
+            except IntegrityError as error:
+                name = violated_constraint(error)
+                if name in _READ_ANEW or name in _CHANGED:
+                    return None
+                raise
+            crash_points.reach("legacy.intent_open")
+            return _give(adapter, session, request)
+    except errors.NotRepresentable as error:
+        raise NotAvailableInStage("The point system that decides now cannot do this.") from error
+    except (errors.NotDone, errors.OutcomeUnknown) as error:
+        # Nothing was noted: the legacy could not be reached, or could not tell its last row.
+        log.warning("legacy_unavailable", error=str(error))
+        raise PrimaryUnavailable("The point system that decides now does not answer.") from error
+    except DatabaseError as error:
+        raise_refusal(error)
+
+
+def _refuse_here(undecided: Undecided, refusal: Refusal, *, is_accepted: bool) -> None:
+    """Keep a refusal that needs no legacy; the key gives it again. Raises it; returns when the key was
+    taken meanwhile."""
+    operation_id = undecided.command.operation_id
+    try:
+        intents.note_refused(undecided, refusal=refusal.to_json(), is_accepted=is_accepted)
+    except IntegrityError as error:
+        if violated_constraint(error) == _KEY_TAKEN:
+            return
+        raise
+    refusal.operation_id = operation_id
+    raise refusal
+
+
+def _give(adapter: Any, session: sessions.Session, request: Request) -> Outcome:
+    """Call the legacy for an intent that is open, and end it. Raises what became of it."""
+    operation_id = request.operation_id
+    try:
+        decision = giving.give(adapter, session, request)
+    except errors.Refused as refused:
+        refusal = refusal_of(refused)
+        intents.refuse(operation_id=operation_id, refusal=refusal.to_json(), by="call")
+        refusal.operation_id = operation_id
+        raise refusal from refused
+    except errors.NotRepresentable:
+        intents.forget(operation_id=operation_id)
+        raise
+    except errors.NotDone as error:
+        intents.forget(operation_id=operation_id)
+        if isinstance(error, errors.Busy):
+            raise AccountBusy("The account is being worked on.") from error
+        raise
+    except errors.OutcomeUnknown as error:
+        _leave_to_recoverer(request, error)
+        refusal = OutcomeUnknown("The point system that decides now did not answer. It is being found out.")
+        refusal.operation_id = operation_id
+        raise refusal from error
+    crash_points.reach("legacy.decided")
+    return _ended(request, decision)
+
+
+def _ended(request: Request, decision: Decision) -> Outcome:
+    intents.complete(operation_id=request.operation_id, decision=decision, by="call")
+    crash_points.reach("legacy.outcome_kept")
+    record = queries.first_outcomes([request.operation_id])[request.operation_id]
+    return Outcome(operation=record)
+
+
+def _leave_to_recoverer(request: Request, error: Exception) -> None:
+    log.warning("legacy_outcome_unknown", operation_id=str(request.operation_id), error=str(error))
+    try:
+        intents.release(operation_id=request.operation_id, error=str(error))
+    except DatabaseError:
+        # The lease ends by itself.
+        log.warning("intent_not_released", operation_id=str(request.operation_id))
+
+
+def refusal_of(refused: errors.Refused) -> Refusal:
+    """What a client is told of a refusal of the legacy."""
+    log.info("legacy_refused", fact=refused.fact.value, words=str(refused))
+    return _REFUSALS[refused.fact](_SENTENCES[refused.fact])
+
+
+# --- what is asked, resolved ------------------------------------------------------------------------------
+def _resolve(
+    command: Command, situation: Situation, *, judged_at: datetime | None
+) -> tuple[Undecided, Request | Refusal]:
+    """What to note and what to ask for, or the outcome where it needs no legacy. Raises the refusals that
+    are never kept."""
+    now = clock.now()
+    match command:
+        case Earn() | Spend():
+            return _resolve_entry(command, situation, now=now, judged_at=judged_at or now)
+        case Cancel():
+            return _resolve_cancel(command, situation, now=now)
+        case _:
+            what = "gifts" if isinstance(command, Transfer) else "adjustments"
+            raise NotAvailableInStage(f"The point system that decides now does not know {what}.")
+
+
+def _resolve_entry(
+    command: Earn | Spend, situation: Situation, *, now: datetime, judged_at: datetime
+) -> tuple[Undecided, Request | Refusal]:
+    kind = guessed_kind(command, target_kind=None)
+    policy = policies.current().reason_for(code=command.reason, kind=kind)
+    check_occurred_at(command.occurred_at, now=judged_at)
+    common: dict[str, Any] = {
+        "operation_id": command.operation_id,
+        "account_number": command.account_number,
+        "points": command.points,
+        "reason": command.reason,
+        "reference": command.reference,
+    }
+    request: Request | Refusal
+    if situation.account_status not in (None, "open"):
+        request = AccountBlocked(f"The account is {situation.account_status}.")
+    elif isinstance(command, Earn):
+        request = EarnRequest(**common, expires_at=_expiry(command, policy=policy, now=judged_at))
+    else:
+        request = SpendRequest(**common)
+    undecided = Undecided(
+        command=command,
+        kind=kind,
+        account_number=command.account_number,
+        points=command.points,
+        reason_id=policy.reason_id,
+        stage=situation.route.stage.value,
+        epoch=situation.route.epoch,
+        now=now,
+    )
+    return undecided, request
+
+
+def _expiry(command: Earn, *, policy: Any, now: datetime) -> datetime | ByLegacy | None:
+    """When the points lapse. By the reason's policy where the legacy takes it, else as the legacy decides."""
+    expires_at = expiry_of(command, policy=policy, now=now)
+    if configured.adapter().takes_expires_at:
+        return expires_at
+    if command.expires_at is UNSET:
+        return BY_LEGACY
+    raise NotAvailableInStage("The point system that decides now sets expiry by itself.")
+
+
+def _resolve_cancel(
+    command: Cancel, situation: Situation, *, now: datetime
+) -> tuple[Undecided, Request | Refusal]:
+    target = situation.target
+    if target is None or not may_see(
+        owner_id=target.client_id, client_id=command.client_id, any_client=command.any_client
+    ):
+        raise OperationNotFound("There is no such operation.")
+    kind = guessed_kind(command, target_kind=target.kind)
+    reason = command.reason or DEFAULT_CANCEL_REASON
+    policy = policies.current().reason_for(code=reason, kind=kind)
+    points = command.points or 0
+    refusal: Refusal | None = None
+    try:
+        points = points_to_cancel(command, target)
+    except NotCancellable as not_cancellable:
+        refusal = not_cancellable
+    if refusal is None and situation.account_status == "closed":
+        refusal = AccountBlocked("The account is closed.")
+    undecided = Undecided(
+        command=command,
+        kind=kind,
+        account_number=target.account_number,
+        points=points,
+        reason_id=policy.reason_id,
+        stage=situation.route.stage.value,
+        epoch=situation.route.epoch,
+        now=now,
+        cancels_id=target.id,
+    )
+    if refusal is not None:
+        return undecided, refusal
+    return undecided, _cancel_request(command, target, points=points, reason=reason)
+
+
+def check_representable(command: Earn | Cancel) -> None:
+    """Refuse now what the legacy has no form for: it must not be accepted. Raises NotAvailableInStage."""
+    adapter = configured.adapter()
+    if isinstance(command, Earn):
+        if command.expires_at is not UNSET and not adapter.takes_expires_at:
+            raise NotAvailableInStage("The point system that decides now sets expiry by itself.")
+        if adapter.reason_codes and command.reason not in adapter.reason_codes:
+            raise NotAvailableInStage("The point system that decides now does not know this reason.")
+
+
+def _cancel_request(command: Cancel, target: CancelTarget, *, points: int, reason: str) -> CancelRequest:
+    adapter = configured.adapter()
+    feature = Feature.CANCEL_SPEND if target.kind == "spend" else Feature.CANCEL_EARN
+    is_part = points != target.points
+    if (
+        feature not in adapter.features
+        or (is_part and Feature.CANCEL_PART not in adapter.features)
+        or target.counterpart_id is None
+    ):
+        raise NotAvailableInStage("The point system that decides now cannot cancel this.")
+    return CancelRequest(
+        operation_id=command.operation_id,
+        account_number=target.account_number,
+        points=points,
+        reason=reason,
+        reference=command.reference,
+        is_of_spend=target.kind == "spend",
+        cancelled_row_id=target.counterpart_id,
+        cancelled_points=target.points,
+        already_cancelled_points=target.cancelled_points,
+    )
