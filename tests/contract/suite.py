@@ -1,0 +1,77 @@
+"""The contract suite in pytest: the same list of cases over any implementation that a test can start.
+
+A test module gives an `implementation` fixture and takes the cases:
+
+    @pytest.fixture(scope="module")
+    def implementation(...) -> Implementation:
+        key, other_key = make_clients(django_db_blocker)
+        return Implementation(base_url=..., key=key, other_key=other_key, lacks={Capability.TRANSFER})
+
+    @every_case
+    def test_the_contract_is_kept(implementation: Implementation, case: Case) -> None:
+        keeps(implementation, case)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from pointsystem.contract import Case, Result, Suite, find_cases
+from pointsystem.contract.capabilities import REPORTS, Capability
+from pointsystem.contract.report import failure
+from pointsystem.contract.results import Verdict
+
+every_case = pytest.mark.parametrize("case", find_cases(), ids=lambda case: case.name)
+
+#: Null in an answer, or a history that is not to be had where a case only looks at it to be sure.
+_MAY_BE_UNTOLD = REPORTS | {Capability.HISTORY}
+
+
+@dataclass
+class Implementation:
+    """One running implementation, and what it declares that it lacks: that, and nothing else, it may."""
+
+    base_url: str
+    key: str
+    other_key: str
+    lacks: Iterable[Capability] = frozenset()
+    suite: Suite = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.suite = Suite(self.base_url, self.key, self.other_key)
+
+
+def make_clients(django_db_blocker: Any) -> tuple[str, str]:
+    """The keys of two new clients with every scope but `operations:any`, committed."""
+    from ledger.clients import create_client
+    from ledger.models import Scope
+
+    scopes = [scope for scope in Scope.values if scope != Scope.ANY_OPERATION]
+    with django_db_blocker.unblock():
+        return tuple(create_client(name=f"contract-{uuid4().hex[:12]}", scopes=scopes).key for _ in "12")  # type: ignore[return-value]
+
+
+def keeps(implementation: Implementation, case: Case) -> None:
+    """Run `case`: it passes, or is unavailable for what the implementation lacks; and what it lacks it does
+    not do all the same, for then the declaration is wrong."""
+    judge(implementation.suite.run(case), lacks=frozenset(implementation.lacks))
+
+
+def judge(result: Result, *, lacks: frozenset[Capability]) -> None:
+    lacking = (result.case.needs & lacks) - REPORTS
+    if result.verdict is Verdict.FAILED:
+        pytest.fail(failure(result), pytrace=False)
+    if result.verdict is Verdict.SKIPPED:
+        pytest.fail(f"{result.case.name} was skipped: {result.message}", pytrace=False)
+    if result.verdict is Verdict.UNAVAILABLE and not lacking:
+        pytest.fail(f"unavailable, and not declared so:\n{failure(result)}", pytrace=False)
+    if result.verdict is Verdict.PASSED and lacking:
+        pytest.fail(f"declared to lack {', '.join(sorted(lacking))}, and passed", pytrace=False)
+    untold = result.cannot_tell - (lacks & _MAY_BE_UNTOLD)
+    if untold:
+        pytest.fail(f"not told, and not declared so: {', '.join(sorted(untold))}", pytrace=False)
