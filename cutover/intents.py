@@ -35,9 +35,9 @@ INSERT INTO cutover_intent (
     operation_id, account_number, sequence, stage, epoch, state, request, bookmark, session, attempts,
     opened_at, leased_until
 ) VALUES (
-    %(operation_id)s, %(account_number)s,
+    %(operation_id)s, %(account_number)s::text,
     1 + coalesce((
-        SELECT max(sequence) FROM cutover_intent WHERE account_number = %(account_number)s
+        SELECT max(sequence) FROM cutover_intent WHERE account_number = %(account_number)s::text
     ), 0),
     %(stage)s, %(epoch)s, 'open', %(request)s::jsonb, %(bookmark)s, %(session)s, 1,
     clock_timestamp(), clock_timestamp() + %(lease)s * interval '1 second'
