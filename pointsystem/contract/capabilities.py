@@ -13,6 +13,7 @@ class Capability(StrEnum):
     PARTIAL_CANCEL = "partial_cancel"
     TRANSFER = "transfer"
     EXPIRES_AT = "expires_at"
+    EXPIRY_AT_ANY_INSTANT = "expiry_at_any_instant"
     OTHER_REASONS = "other_reasons"
     LONG_ACCOUNT_NUMBERS = "long_account_numbers"
     ACCOUNT_NUMBER_CASE = "account_number_case"
@@ -39,6 +40,7 @@ MEANINGS: Final[dict[Capability, str]] = {
     Capability.PARTIAL_CANCEL: "a part of an operation can be cancelled",
     Capability.TRANSFER: "points can be given to another account",
     Capability.EXPIRES_AT: "an earn may say when its points lapse, or that they never do",
+    Capability.EXPIRY_AT_ANY_INSTANT: "points may lapse at any instant, and not only where a day ends",
     Capability.OTHER_REASONS: "reasons beside ORDER_REWARD, ORDER_PAYMENT and ORDER_CANCELLED",
     Capability.LONG_ACCOUNT_NUMBERS: "account numbers of 64 characters",
     Capability.ACCOUNT_NUMBER_CASE: "account numbers that differ only in case are two accounts",

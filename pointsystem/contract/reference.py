@@ -44,8 +44,8 @@ _PLUGGING_IN: Final = """
 ## Another implementation
 
 In the tests, `tests/contract/suite.py` runs the same list against any server that a test can start. The test
-declares what its implementation lacks; it fails for whatever else is unavailable or null, and for what was
-declared to be lacking and works all the same.
+declares what its implementation lacks. A case fails for whatever else is unavailable or null, and the last
+test for what was declared to be lacking and is not.
 
 ```python
 @pytest.fixture(scope="module")
@@ -58,6 +58,10 @@ def implementation(url_of_my_server: str, django_db_blocker: Any) -> Implementat
 @every_case
 def test_my_legacy_keeps_the_contract(implementation: Implementation, case: Case) -> None:
     keeps(implementation, case)
+
+
+def test_my_legacy_declares_what_it_lacks(implementation: Implementation) -> None:
+    declares_what_it_lacks(implementation)
 ```
 """
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from pointsystem.contract import Case
-from tests.contract.suite import Implementation, every_case, keeps, make_clients
+from tests.contract.suite import Implementation, every_case, keeps, make_clients, shown_to_lack
 
 #: Cases that the ledger is known to break, and how. Strict: whoever mends it takes the line out.
 KNOWN: Final = {
@@ -30,3 +30,7 @@ def test_the_ledger_keeps_the_contract(
     if case.name in KNOWN:
         request.applymarker(pytest.mark.xfail(reason=KNOWN[case.name], strict=True))
     keeps(implementation, case)
+
+
+def test_the_ledger_lacks_nothing(implementation: Implementation) -> None:
+    assert shown_to_lack(implementation.results) == set()

@@ -12,6 +12,7 @@ import pytest
 from pointsystem.contract import Result, Suite, find_cases, run_suite
 from pointsystem.contract.capabilities import REPORTS, Capability
 from pointsystem.contract.results import Verdict
+from tests.contract import suite
 from tests.contract.lies import LIES, Ask, on_answer, on_operations
 from tests.contract.lying import Asked, Lie, Told, lying_server, problem, told
 from tests.contract.suite import judge, make_clients
@@ -99,12 +100,23 @@ def test_what_a_legacy_declares_is_accepted_and_nothing_else(run: Callable[[Lie,
         judge(result, lacks=frozenset({Capability.LOTS}))
 
 
-def test_what_works_must_not_be_declared_as_lacking(run: Callable[[Lie, str], Result]) -> None:
-    result = run(lambda asked, ask: ask(asked), "transfers.a_transfer_answers_the_operation")
+def test_what_works_must_not_be_declared_as_lacking(
+    live_server_url: str, keys: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = find_cases("transfers.a_transfer") + find_cases("reads.a_preview")
+    monkeypatch.setattr(suite, "find_cases", lambda: few)
+    with lying_server(refusing("/transfers"), live_server_url) as url:
+        implementation = suite.Implementation(url, *keys, lacks={Capability.TRANSFER})
+        for case in few:
+            suite.keeps(implementation, case)
 
-    judge(result, lacks=frozenset())
-    with pytest.raises(pytest.fail.Exception, match="declared to lack transfer, and passed"):
-        judge(result, lacks=frozenset({Capability.TRANSFER}))
+    suite.declares_what_it_lacks(implementation)
+    implementation.lacks = {Capability.TRANSFER, Capability.PREVIEW}
+    with pytest.raises(pytest.fail.Exception, match="declared to lack, and does not: preview"):
+        suite.declares_what_it_lacks(implementation)
+    implementation.results.pop()
+    with pytest.raises(pytest.skip.Exception):
+        suite.declares_what_it_lacks(implementation)
 
 
 def test_a_null_is_told_apart_from_a_wrong_value(run: Callable[[Lie, str], Result]) -> None:

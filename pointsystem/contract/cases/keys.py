@@ -230,7 +230,7 @@ def a_replay_is_named_by_its_own_request_id(w: World) -> None:
     is_replay(*answers)
 
 
-@case()
+@case(needs=[Capability.SPEND_CANCEL, Capability.PARTIAL_CANCEL])
 def a_key_that_cancels_is_bound_to_its_operation(w: World) -> None:
     """The key of one cancel does not cancel another operation."""
     account, key = w.account_with(50), w.key()

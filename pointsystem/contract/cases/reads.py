@@ -65,7 +65,7 @@ def a_balance_says_what_lapses_first(w: World) -> None:
     w.tells(Capability.REPORTS_NEXT_EXPIRY, "next_expiry", w.api.balance(account)["next_expiry"], wanted)
 
 
-@case(needs=[Capability.EXPIRES_AT])
+@case(needs=[Capability.EXPIRES_AT, Capability.EXPIRY_AT_ANY_INSTANT])
 def points_lapse_at_their_instant(w: World) -> None:
     """From the instant at which points lapse they are neither shown as available nor spent."""
     account = w.account_with(10, expires_at=None)
