@@ -213,8 +213,8 @@ class TcpProxy:
                 if rule.behaviour in (Behaviour.PASS, Behaviour.DELAY):
                     pair.near.sendall(part)
                 elif rule.behaviour is Behaviour.CUT_BEFORE_ANSWER:
-                    pair.cut(far=rule.server_is_told)
                     rule.met.set()
+                    pair.cut(far=rule.server_is_told)
         # The server hung up: the sender hears of it unless answers are swallowed.
         if pair.rule.behaviour in (Behaviour.PASS, Behaviour.DELAY):
             pair.cut()
@@ -224,8 +224,8 @@ def _forward(pair: _Pair, part: bytes, rule: _Rule) -> bool:
     """Pass one part of a request on as the rule says; whether there may be more."""
     behaviour = rule.behaviour
     if behaviour is Behaviour.CUT_BEFORE_FORWARD:
-        pair.cut()
         rule.met.set()
+        pair.cut()
         return False
     if behaviour is Behaviour.DELAY:
         rule.met.set()
@@ -235,8 +235,9 @@ def _forward(pair: _Pair, part: bytes, rule: _Rule) -> bool:
         pair.rule = rule
     if behaviour is not Behaviour.SWALLOW_REQUEST:
         pair.far.sendall(part)
+    if behaviour not in (Behaviour.PASS, Behaviour.CUT_BEFORE_ANSWER):
+        # Before the cut: the sender may look for it as soon as it is told.
+        rule.met.set()
     if behaviour is Behaviour.CUT_AFTER_FORWARD:
         pair.cut(far=rule.server_is_told)
-    if behaviour not in (Behaviour.PASS, Behaviour.CUT_BEFORE_ANSWER):
-        rule.met.set()
     return behaviour is not Behaviour.CUT_AFTER_FORWARD
