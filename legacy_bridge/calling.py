@@ -29,7 +29,7 @@ class Typed:
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """An OUT argument; its type is needed on SQL Server, and on PostgreSQL where a name is overloaded."""
+    """An OUT argument; its type is needed on SQL Server only."""
 
     type: str = ""
 
