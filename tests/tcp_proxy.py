@@ -182,10 +182,12 @@ class TcpProxy:
             threading.Thread(target=self._pass_requests, args=(pair,), daemon=True).start()
             threading.Thread(target=self._pass_answers, args=(pair,), daemon=True).start()
 
-    def _rule_for(self, request: bytes) -> _Rule:
+    def _rule_for(self, before: bytes, part: bytes) -> _Rule:
         with self._lock:
             rule = self._rule
-            if rule.behaviour in (Behaviour.PASS, Behaviour.REFUSE) or rule.when not in request:
+            # A statement may come in two parts; one that has passed whole is not met again.
+            first = before[-(len(rule.when) - 1) :] if len(rule.when) > 1 else b""
+            if rule.behaviour in (Behaviour.PASS, Behaviour.REFUSE) or rule.when not in first + part:
                 return _Rule()
             if rule.times is not None:
                 if rule.times < 1:
@@ -197,9 +199,8 @@ class TcpProxy:
         before = b""
         with suppress(OSError):
             while part := pair.near.recv(65536):
-                # A statement may come in two parts; what was looked at already is not met again.
-                rule = self._rule_for(before + part)
-                before = part[-64:] if rule.behaviour is Behaviour.PASS else b""
+                rule = self._rule_for(before, part)
+                before = part[-64:]
                 if not _forward(pair, part, rule):
                     return
         # Who swallows, or cuts without telling, leaves the server waiting, as a broken network does.
