@@ -99,8 +99,7 @@ def _result(command: Command) -> Outcome | Refusal:
 def accept(command: Earn | Cancel) -> Outcome:
     """Take `command` into the durable inbox. Raises what `ledger.operations.accept` raises, and
     NotAvailableInStage for what the deciding side has no form for."""
-    if _legacy_decides():
-        wrapped.check_representable(command)
+    wrapped.check_representable(command)
     return ledger.accept(command)
 
 

@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import quote, unquote
 
 import structlog
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from cutover import identifiers, rows
 from ledger import clock
 from ledger.allocation import LotState, take
 from ledger.balances.window import expiring_before
-from ledger.cursors import cut, instant_of, position_of, uuid_of
+from ledger.cursors import cut, foreign_cursor, instant_of, position_of, uuid_of
 from ledger.errors import (
     InsufficientPoints,
     NotAvailableInStage,
@@ -193,27 +195,42 @@ def spend_preview(*, account_number: str, points: int) -> SpendPreview:
 def history_page(*, account_number: str, cursor: str | None = None, page_size: int = 50) -> Page[HistoryLine]:
     """The legacy's rows of an account, newest first. Raises PrimaryUnavailable, NotAvailableInStage, and
     ValidationRefused for a foreign cursor."""
-    position, backwards = position_of(cursor, parts=1)
+    position, backwards = position_of(cursor, parts=2)
+    row_id = _row_id_of(position, account_number=account_number) if position else None
     with _asking() as (adapter, session):
         _needs(adapter, Feature.HISTORY)
-        if position and backwards:
+        if row_id and backwards:
             found = adapter.rows_after(
-                session, row_id=position[0], limit=page_size + 1, account_number=account_number
+                session, row_id=row_id, limit=page_size + 1, account_number=account_number
             )
         else:
             found = adapter.history(
-                session,
-                account_number=account_number,
-                before_row_id=position[0] if position else None,
-                limit=page_size + 1,
+                session, account_number=account_number, before_row_id=row_id, limit=page_size + 1
             )
         _check_rows(found, account_number=account_number)
         operations = rows.operations_of(session, found)
     page, next_cursor, previous_cursor = _cut(
-        found, page_size, position, backwards, key=lambda row: [row.row_id]
+        found,
+        page_size,
+        position,
+        backwards,
+        key=lambda row: [quote(row.row_id, safe=""), _mark(account_number, row.row_id)],
     )
     lines = [_history_line(row, operations[row.row_id]) for row in page]
     return Page(data=lines, next=next_cursor, previous=previous_cursor)
+
+
+def _row_id_of(position: list[str], *, account_number: str) -> str:
+    """The row that a cursor names. Row ids are the legacy's own, of any form: a mark made with our secret
+    tells those that this list gave. Raises ValidationRefused."""
+    row_id = unquote(position[0])
+    if not constant_time_compare(position[1], _mark(account_number, row_id)):
+        raise foreign_cursor()
+    return row_id
+
+
+def _mark(account_number: str, row_id: str) -> str:
+    return salted_hmac("cutover.history", f"{account_number}|{row_id}").hexdigest()[:16]
 
 
 def _check_rows(found: Sequence[HistoryRow], *, account_number: str) -> None:

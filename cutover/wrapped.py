@@ -40,7 +40,7 @@ from ledger.operations.elsewhere import Undecided, guessed_kind
 from ledger.records import Outcome
 from ledger.rules import DEFAULT_CANCEL_REASON, check_occurred_at, expiry_of, points_to_cancel
 from legacy_bridge import configured, errors, giving, sessions
-from legacy_bridge.adapter import Feature
+from legacy_bridge.adapter import Feature, LegacyAdapter
 from legacy_bridge.errors import RefusedFact
 from legacy_bridge.records import (
     BY_LEGACY,
@@ -184,7 +184,7 @@ def _refuse_here(undecided: Undecided, refusal: Refusal, *, is_accepted: bool) -
     raise refusal
 
 
-def _give(adapter: Any, session: sessions.Session, request: Request) -> Outcome:
+def _give(adapter: LegacyAdapter, session: sessions.Session, request: Request) -> Outcome:
     """Call the legacy for an intent that is open, and end it. Raises what became of it."""
     operation_id = request.operation_id
     try:
@@ -329,25 +329,35 @@ def _resolve_cancel(
 
 
 def check_representable(command: Earn | Cancel) -> None:
-    """Refuse now what the legacy has no form for: it must not be accepted. Raises NotAvailableInStage."""
+    """Refuse now what the legacy has no form for: it must not be accepted. A key that is known already has
+    its outcome. Raises NotAvailableInStage."""
+    situation = read(command)
+    if situation.known is not None or not situation.route.legacy_decides:
+        return
     adapter = configured.adapter()
-    if isinstance(command, Earn):
+    target = situation.target
+    if isinstance(command, Cancel):
+        if target is not None and target.kind in ("earn", "spend"):
+            part = command.points is not None and command.points != target.points
+            _check_cancel(adapter, kind=target.kind, is_part=part)
+    else:
+        policies.current().reason_for(code=command.reason, kind="earn")
         if command.expires_at is not UNSET and not adapter.takes_expires_at:
             raise NotAvailableInStage("The point system that decides now sets expiry by itself.")
         if adapter.reason_codes and command.reason not in adapter.reason_codes:
             raise NotAvailableInStage("The point system that decides now does not know this reason.")
 
 
-def _cancel_request(command: Cancel, target: CancelTarget, *, points: int, reason: str) -> CancelRequest:
-    adapter = configured.adapter()
-    feature = Feature.CANCEL_SPEND if target.kind == "spend" else Feature.CANCEL_EARN
-    is_part = points != target.points
-    if (
-        feature not in adapter.features
-        or (is_part and Feature.CANCEL_PART not in adapter.features)
-        or target.counterpart_id is None
-    ):
+def _check_cancel(adapter: LegacyAdapter, *, kind: str, is_part: bool) -> None:
+    feature = Feature.CANCEL_SPEND if kind == "spend" else Feature.CANCEL_EARN
+    if feature not in adapter.features or (is_part and Feature.CANCEL_PART not in adapter.features):
         raise NotAvailableInStage("The point system that decides now cannot cancel this.")
+
+
+def _cancel_request(command: Cancel, target: CancelTarget, *, points: int, reason: str) -> CancelRequest:
+    _check_cancel(configured.adapter(), kind=target.kind, is_part=points != target.points)
+    if target.counterpart_id is None:
+        raise NotAvailableInStage("The point system that decides now does not know this operation.")
     return CancelRequest(
         operation_id=command.operation_id,
         account_number=target.account_number,

@@ -50,13 +50,14 @@ def position_of(cursor: str | None, *, parts: int) -> tuple[list[str] | None, bo
             base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii").split("|")
         )
     except (binascii.Error, ValueError):
-        raise _foreign_cursor() from None
+        raise foreign_cursor() from None
     if direction not in ("n", "p") or len(position) != parts:
-        raise _foreign_cursor()
+        raise foreign_cursor()
     return position, direction == "p"
 
 
-def _foreign_cursor() -> ValidationRefused:
+def foreign_cursor() -> ValidationRefused:
+    """What a cursor that no list gave is refused with."""
     return ValidationRefused(
         field="cursor", field_code="invalid", detail="This cursor was not given by this list."
     )
@@ -67,7 +68,7 @@ def uuid_of(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise _foreign_cursor() from None
+        raise foreign_cursor() from None
 
 
 def instant_of(text: str) -> datetime:
@@ -75,14 +76,14 @@ def instant_of(text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise _foreign_cursor() from None
+        raise foreign_cursor() from None
     if instant.tzinfo is None:
-        raise _foreign_cursor()
+        raise foreign_cursor()
     return instant
 
 
 def whole_number_of(text: str) -> int:
     """A part of a place as a number. Raises ValidationRefused."""
     if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise _foreign_cursor()
+        raise foreign_cursor()
     return int(text)

@@ -19,7 +19,7 @@ from ledger import clock, doorbell, locks, policies, queries
 from ledger.clients import may_see
 from ledger.commands import UNSET, Cancel, Command, Earn
 from ledger.database import fetch_all, fetch_each, raise_refusal, violated_constraint
-from ledger.errors import IdempotencyKeyReused, OperationNotFound, Refusal, from_json
+from ledger.errors import IdempotencyKeyReused, NotCancellable, OperationNotFound, Refusal, from_json
 from ledger.idempotency import fingerprint
 from ledger.models import OperationKind, OperationState
 from ledger.operations import _executor, _loading
@@ -66,6 +66,16 @@ def accept(command: Earn | Cancel) -> Outcome:
     NotCancellable; and the stored refusal when the key has ended as one.
     """
     try:
+        answer = _accept_in_transaction(command)
+    except DatabaseError as error:
+        raise_refusal(error)
+    if isinstance(answer, Refusal):
+        raise answer
+    return answer
+
+
+def _accept_in_transaction(command: Earn | Cancel) -> Outcome | Refusal:
+    try:
         with transaction.atomic():
             return _accept(command)
     except IntegrityError as error:
@@ -73,11 +83,10 @@ def accept(command: Earn | Cancel) -> Outcome:
             raise
         with transaction.atomic():
             return _accept(command)
-    except DatabaseError as error:
-        raise_refusal(error)
 
 
-def _accept(command: Earn | Cancel) -> Outcome:
+def _accept(command: Earn | Cancel) -> Outcome | Refusal:
+    """The accepted operation, or the refusal that is the outcome of its key from now on."""
     _, known_rows = fetch_each(
         [
             locks.key_lock(client_id=command.client_id, idempotency_key=command.idempotency_key),
@@ -87,9 +96,12 @@ def _accept(command: Earn | Cancel) -> Outcome:
     known = _loading.operations_by_key(known_rows)
     if command.idempotency_key in known:
         return _replay(command, known[command.idempotency_key])
-    row = _accepted_row(command)
+    row, refusal = _accepted_row(command)
     posting = Posting(operations=[row])
     posting.write()
+    if refusal is not None:
+        refusal.operation_id = row.id
+        return refusal
     fetch_all(_INSERT_ITEM, [row.id, row.account_number, _stored(command), row.recorded_at])
     transaction.on_commit(lambda: doorbell.ring_inbox([row.account_number]), robust=True)
     return Outcome(operation=Decision(row=row, lots=None, reason=command.reason).record())
@@ -107,7 +119,9 @@ def _replay(command: Command, known: tuple[UUID, bytes]) -> Outcome:
     return Outcome(operation=record, is_replayed=True)
 
 
-def _accepted_row(command: Earn | Cancel) -> OperationRow:
+def _accepted_row(command: Earn | Cancel) -> tuple[OperationRow, Refusal | None]:
+    """The row of an operation that waits, or of one that was refused at once."""
+    refusal: Refusal | None = None
     now = clock.now()
     reasons = policies.current()
     if isinstance(command, Earn):
@@ -131,18 +145,23 @@ def _accepted_row(command: Earn | Cancel) -> OperationRow:
         # An accepted operation is not completed yet; it is before this one in the same inbox.
         points = command.points or target.points
         if target.state != OperationState.ACCEPTED:
-            points = points_to_cancel(command, target)
+            try:
+                points = points_to_cancel(command, target)
+            except NotCancellable as not_cancellable:
+                refusal, points = not_cancellable, command.points or 0
         account_number, cancels_id = target.account_number, target.id
-    return operation_row(
+    row = operation_row(
         command,
         kind=kind,
-        state=OperationState.ACCEPTED,
+        state=OperationState.ACCEPTED if refusal is None else OperationState.FAILED,
         account_number=account_number,
         points=points,
         recorded_at=now,
         reason_id=policy.reason_id,
         cancels_id=cancels_id,
+        refusal=None if refusal is None else refusal.to_json(),
     )
+    return row, refusal
 
 
 def drain_account(*, account_number: str, limit: int = 200) -> int:

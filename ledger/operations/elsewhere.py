@@ -39,7 +39,11 @@ WHERE id = %(id)s AND state = 'accepted'
 _COMPLETE: Final = """
 UPDATE ledger_operation
 SET state = 'completed', recorded_at = %(recorded_at)s, balance_after = %(balance_after)s,
-    counterpart_id = %(counterpart_id)s, shares = %(shares)s::jsonb
+    -- A row that is another operation's already is not this one's: the outcome counts, whatever the row.
+    counterpart_id = CASE WHEN NOT EXISTS (
+        SELECT 1 FROM ledger_operation WHERE counterpart_id = %(counterpart_id)s::text
+    ) THEN %(counterpart_id)s::text END,
+    shares = %(shares)s::jsonb
 WHERE id = %(id)s
 """
 _FAIL: Final = "UPDATE ledger_operation SET state = 'failed', refusal = %(refusal)s::jsonb WHERE id = %(id)s"

@@ -16,13 +16,21 @@ from tests.wrapped import LEGACIES, Legacy, Wrapped, at_legacy
 
 #: No legacy has a form for these: until the end of the cutover they are answered `not_available_in_stage`.
 OF_THE_LEDGER_ALONE: Final = frozenset({Capability.TRANSFER, Capability.AS_OF})
+#: Keys of 20 characters; what was earned first is spent first; an earn that was spent cannot be cancelled.
+_OF_THE_REFERENCE: Final = frozenset(
+    {
+        Capability.LONG_ACCOUNT_NUMBERS,
+        Capability.SOONEST_FIRST,
+        Capability.CLAWBACK_WITHIN_BALANCE,
+    }
+)
 #: What a legacy does in its own way, seen and allowed, or cannot hold.
 OF_ITS_OWN: Final[dict[str, frozenset[Capability]]] = {
-    "reference-postgresql": frozenset(),
-    "reference-mariadb": frozenset(),
-    "status-strings": frozenset(),
-    "signals": frozenset(),
-    "exceptions": frozenset(),
+    "reference-postgresql": _OF_THE_REFERENCE,
+    "reference-mariadb": _OF_THE_REFERENCE,
+    "status-strings": frozenset({Capability.LONG_ACCOUNT_NUMBERS, Capability.CLAWBACK_WITHIN_BALANCE}),
+    "signals": frozenset({Capability.OTHER_REASONS}),
+    "exceptions": frozenset({Capability.CLAWBACK_WITHIN_BALANCE}),
 }
 
 
