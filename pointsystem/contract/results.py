@@ -31,6 +31,8 @@ class Result:
     exchange: Exchange | None = None
     #: What was null because the side that decides cannot tell, or was read as a help and refused.
     cannot_tell: frozenset[Capability] = frozenset()
+    #: What is done in another way here, where that is why the case is unavailable.
+    does_otherwise: Capability | None = None
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
@@ -41,6 +43,7 @@ class Result:
             "verdict": str(self.verdict),
             "message": self.message,
             "cannot_tell": sorted(self.cannot_tell),
+            "does_otherwise": self.does_otherwise,
             "seconds": round(self.seconds, 3),
             "exchange": None if self.exchange is None else exchange_as_json(self.exchange),
         }

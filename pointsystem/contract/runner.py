@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from pointsystem.contract.client import Client, Exchange, NoAnswer
+from pointsystem.contract.client import Client, NoAnswer
 from pointsystem.contract.registry import Case, find_cases
 from pointsystem.contract.results import Result, Results, Verdict
 from pointsystem.contract.verdicts import Broken, Skipped, Unavailable
@@ -25,45 +26,48 @@ class Suite:
         started = time.perf_counter()
         world = World(case, *self._clients)
         try:
-            verdict, message, exchange = self._judged(case, world)
+            result = _judged(case, world)
         finally:
             world.close()
-        return Result(
-            case=case,
-            verdict=verdict,
-            message=message,
-            exchange=exchange,
-            cannot_tell=frozenset(world.cannot_tell),
-            seconds=time.perf_counter() - started,
+        return replace(
+            result, cannot_tell=frozenset(world.cannot_tell), seconds=time.perf_counter() - started
         )
 
     def close(self) -> None:
         for client in self._clients:
             client.close()
 
-    @staticmethod
-    def _judged(case: Case, world: World) -> tuple[Verdict, str, Exchange | None]:
-        try:
-            case.run(world)
-        except Broken as broken:
-            return Verdict.FAILED, str(broken), broken.exchange or world.last_exchange
-        except Skipped as skipped:
-            return Verdict.SKIPPED, str(skipped), None
-        except Unavailable as unavailable:
-            is_declared = (
-                case.may_be_unavailable
-                if unavailable.capability is None
-                else unavailable.capability in case.needs
-            )
-            if is_declared:
-                return Verdict.UNAVAILABLE, str(unavailable), unavailable.exchange
-            return Verdict.FAILED, f"must be available everywhere: {unavailable}", unavailable.exchange
-        except NoAnswer as silence:
-            return Verdict.FAILED, f"no answer: {silence}", None
-        except (LookupError, TypeError, ValueError) as error:
-            # An answer whose form no check had foreseen.
-            return Verdict.FAILED, f"cannot be read: {type(error).__name__}: {error}", world.last_exchange
-        return Verdict.PASSED, "", None
+
+def _judged(case: Case, world: World) -> Result:
+    try:
+        case.run(world)
+    except Broken as broken:
+        return Result(case, Verdict.FAILED, str(broken), broken.exchange or world.last_exchange)
+    except Skipped as skipped:
+        return Result(case, Verdict.SKIPPED, str(skipped))
+    except Unavailable as unavailable:
+        return _unavailable(case, unavailable)
+    except NoAnswer as silence:
+        return Result(case, Verdict.FAILED, f"no answer: {silence}")
+    except (LookupError, TypeError, ValueError) as error:
+        # An answer whose form no check had foreseen.
+        message = f"cannot be read: {type(error).__name__}: {error}"
+        return Result(case, Verdict.FAILED, message, world.last_exchange)
+    return Result(case, Verdict.PASSED)
+
+
+def _unavailable(case: Case, unavailable: Unavailable) -> Result:
+    capability = unavailable.capability
+    if case.may_be_unavailable if capability is None else capability in case.needs:
+        return Result(
+            case,
+            Verdict.UNAVAILABLE,
+            str(unavailable),
+            unavailable.exchange,
+            does_otherwise=capability,
+        )
+    message = f"must be available everywhere: {unavailable}"
+    return Result(case, Verdict.FAILED, message, unavailable.exchange)
 
 
 def run_suite(

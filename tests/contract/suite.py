@@ -71,23 +71,23 @@ def declares_what_it_lacks(implementation: Implementation) -> None:
     """The cases that ran before have shown that each declared lack is one, or the declaration is old."""
     if len({result.case.name for result in implementation.results}) < len(find_cases()):
         pytest.skip("only a run of all cases can tell")
-    shown = shown_to_lack(implementation.results)
-    not_so = sorted(set(implementation.lacks) - shown)
+    lacks = frozenset(implementation.lacks)
+    not_so = sorted(each for each in lacks if not _is_shown(each, implementation.results, lacks))
     if not_so:
         pytest.fail(f"declared to lack, and does not: {', '.join(not_so)}", pytrace=False)
 
 
-def shown_to_lack(results: Iterable[Result]) -> set[Capability]:
-    """What these results show to be lacking: untold, or needed by cases that were unavailable.
-
-    A case that needs several may be unavailable for any of them; which one, only the others tell.
-    """
-    shown: set[Capability] = set()
-    for result in results:
-        shown |= result.cannot_tell
-        if result.verdict is Verdict.UNAVAILABLE:
-            shown |= result.case.needs - REPORTS
-    return shown
+def _is_shown(capability: Capability, results: Iterable[Result], lacks: frozenset[Capability]) -> bool:
+    """Whether something was untold or unavailable for `capability`. Cases that need it and nothing else that
+    is lacking tell it best; where there are none, any that needs it."""
+    if any(capability in result.cannot_tell for result in results):
+        return True
+    needing = [result for result in results if capability in result.case.needs]
+    alone = [result for result in needing if (result.case.needs & lacks) - REPORTS == {capability}]
+    return any(
+        result.verdict is Verdict.UNAVAILABLE and result.does_otherwise in (None, capability)
+        for result in alone or needing
+    )
 
 
 def judge(result: Result, *, lacks: frozenset[Capability]) -> None:

@@ -153,6 +153,7 @@ def test_another_way_of_doing_it_is_seen(run: Callable[[Lie, str], Result]) -> N
     result = run(lie, "cancels.spent_points_are_taken_from_others_or_reported")
 
     assert result.verdict is Verdict.UNAVAILABLE
+    assert result.does_otherwise is Capability.CLAWBACK_WITHIN_BALANCE
     judge(result, lacks=frozenset({Capability.CLAWBACK_WITHIN_BALANCE}))
     with pytest.raises(pytest.fail.Exception):
         judge(result, lacks=frozenset({Capability.TRANSFER}))
