@@ -248,6 +248,8 @@ def operation(value: Any, exchange: Exchange | None = None) -> dict[str, Any]:
             members["to_account_number"] = is_identifier
         if value.get("state") == "failed":
             members["refusal"] = object_of({"code": one_of(*STORED), "detail": is_text})
+            # A cancel of all that is left, where nothing was, is of no points.
+            members["points"] = is_natural if "cancels" in members else is_positive
     return well_formed("an operation", value, members, exchange, optional)
 
 

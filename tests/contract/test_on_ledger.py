@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
 from pointsystem.contract import Case
 from pointsystem.contract.results import Verdict
 from tests.contract.suite import Implementation, every_case, keeps, make_clients
-
-#: Cases that the ledger is known to break, and how. Strict: whoever mends it takes the line out.
-KNOWN: Final = {
-    "later.a_cancel_that_is_refused_stays_refused": (
-        "not_cancellable that is found while accepting is not stored with its key, and names no operation"
-    ),
-}
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +18,7 @@ def implementation(live_server_url: str, celery_workers: Any, django_db_blocker:
 
 
 @every_case
-def test_the_ledger_keeps_the_contract(
-    implementation: Implementation, case: Case, request: pytest.FixtureRequest
-) -> None:
-    if case.name in KNOWN:
-        request.applymarker(pytest.mark.xfail(reason=KNOWN[case.name], strict=True))
+def test_the_ledger_keeps_the_contract(implementation: Implementation, case: Case) -> None:
     keeps(implementation, case)
 
 

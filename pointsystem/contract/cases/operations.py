@@ -41,6 +41,23 @@ def a_refused_operation_is_found_as_failed(w: World) -> None:
     equal("refusal", found["refusal"], wanted, w.last_exchange)
 
 
+@case(needs=[Capability.SPEND_CANCEL])
+def a_refused_cancel_is_found_as_failed(w: World) -> None:
+    """A cancel that was refused, at once or later, is found as failed, with what it would have cancelled."""
+    account = w.account_with(50)
+    spent = w.spent(account, 30)
+    w.cancelled(spent)
+    headers: list[tuple[str, str]]
+    for headers in ([], [("Prefer", "respond-async")]):
+        problem = forms.refused(w.api.cancel(spent["id"], headers=headers), "not_cancellable")
+        found = w.api.operation(problem["operation_id"])
+        got = [found[name] for name in ("kind", "state", "cancels", "cancellable_points")]
+        wanted = ["spend_cancel", "failed", spent["id"], 0]
+        equal("[kind, state, cancels, cancellable_points]", got, wanted, w.last_exchange)
+        refusal = {"code": "not_cancellable", "detail": problem["detail"]}
+        equal("refusal", found["refusal"], refusal, w.last_exchange)
+
+
 @case()
 def unknown_and_malformed_ids_are_one_404(w: World) -> None:
     """An id that nobody has and a text that is none give the same bytes: 404 operation_not_found."""
