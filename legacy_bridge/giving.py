@@ -11,6 +11,7 @@ import structlog
 
 from legacy_bridge import marker
 from legacy_bridge.adapter import Feature, LegacyAdapter, Settling
+from legacy_bridge.dialects import RaisedError
 from legacy_bridge.errors import (
     AnswerInvalid,
     LegacyError,
@@ -102,6 +103,16 @@ def _call(adapter: LegacyAdapter, session: Session, request: Request) -> Decisio
                 return _checked(adapter.spend(session, request), request)
             case CancelRequest():
                 return _checked(adapter.cancel(session, request), request)
+    except RaisedError as error:
+        # The adapter knows no fact for it: somebody should look at what the procedure says.
+        log.warning(
+            "legacy_raised",
+            sqlstate=error.sqlstate,
+            number=error.number,
+            error=error.message,
+            detail=error.detail,
+        )
+        raise
     except LegacyError:
         raise
     except Exception as error:

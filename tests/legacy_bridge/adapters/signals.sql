@@ -56,6 +56,7 @@ CREATE PROCEDURE accrue(IN p_card VARCHAR(64), IN p_points BIGINT, IN p_reason I
 BEGIN
     DECLARE v_state CHAR(1);
     DECLARE v_log, v_lot BIGINT;
+    DECLARE v_now DATETIME(6) DEFAULT seoul_now();
     DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;
     START TRANSACTION;
     INSERT IGNORE INTO card (card_no) VALUES (p_card);
@@ -64,10 +65,10 @@ BEGIN
         SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 31002, MESSAGE_TEXT = 'card is stopped';
     END IF;
     INSERT INTO lot (card_no, points, remaining, earned_at, expires_at, reason)
-    VALUES (p_card, p_points, p_points, seoul_now(), DATE(seoul_now()) + INTERVAL 2 YEAR, p_reason);
+    VALUES (p_card, p_points, p_points, v_now, DATE(v_now) + INTERVAL 2 YEAR, p_reason);
     SET v_lot = LAST_INSERT_ID();
     INSERT INTO log (card_no, kind, points, balance, reason, trade_no, logged_at)
-    VALUES (p_card, 'A', p_points, available(p_card), p_reason, p_trade, seoul_now());
+    VALUES (p_card, 'A', p_points, available(p_card), p_reason, p_trade, v_now);
     SET v_log = LAST_INSERT_ID();
     INSERT INTO log_lot (log_no, lot_no, points) VALUES (v_log, v_lot, p_points);
     COMMIT;
