@@ -64,6 +64,6 @@ def refuse_errors() -> None:
 
     Web servers and workers do not run system checks by themselves.
     """
-    errors = [message for message in run_checks(tags=[TAG]) if message.is_serious()]
+    errors = [message for message in run_checks(tags=[TAG], databases=["default"]) if message.is_serious()]
     if errors:
         raise ImproperlyConfigured("; ".join(str(message) for message in errors))

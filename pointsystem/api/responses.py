@@ -153,7 +153,7 @@ class HealthResponse(msgspec.Struct, frozen=True):
 
 
 class ReadinessResponse(msgspec.Struct, frozen=True):
-    """`down` names what does not answer: database, redis, broker."""
+    """`down` names what does not answer: database, redis, broker, legacy."""
 
     status: Literal["ready", "degraded", "down"]
     down: list[str]

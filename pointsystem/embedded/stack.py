@@ -32,6 +32,7 @@ from pointsystem.embedded.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parents[2]
 DATABASE = "points"
+LEGACY_DATABASE = "legacy"
 OWNER_ROLE = "points_owner"
 APPLICATION_ROLE = "points_app"
 
@@ -51,7 +52,8 @@ class Stack:
 
     `durable` is for whoever keeps the data; tests give it up for speed. `listed` puts the stack where
     other commands look for a running one. With `own_servers=False` the product works on the servers that
-    the environment names, and no PostgreSQL or Valkey is started.
+    the environment names, and no PostgreSQL or Valkey is started. `with_legacy` gives it a database for a
+    legacy too; a data directory that once had one keeps it, for who decides stands in its database.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Stack:
         durable: bool = True,
         listed: bool = True,
         own_servers: bool = True,
+        with_legacy: bool = False,
         stack_kind: str = "embedded",
         databases: Sequence[str] = (DATABASE,),
         settings: Mapping[str, str] | None = None,
@@ -71,6 +74,7 @@ class Stack:
         self.say = say
         self._durable = durable
         self._own_servers = own_servers
+        self._with_legacy = with_legacy
         self._listed = listed and own_servers
         self._kind = stack_kind
         self._databases = databases
@@ -132,6 +136,10 @@ class Stack:
             app_password=self._secrets["application"],
         )
         self.postgres.ensure_databases(self._databases, owner=OWNER_ROLE)
+        if self.has_legacy:
+            # The role that works owns it: the bridge installs its marker table, and ends its own sessions.
+            self.postgres.ensure_databases([LEGACY_DATABASE], owner=APPLICATION_ROLE)
+            self._legacy_note.touch()
         self.valkey = Valkey(log=self.log("valkey"), password=self._secrets["valkey"])
         self.valkey.start(self.supervisor)
 
@@ -148,6 +156,15 @@ class Stack:
         self._lock = None
         if self._temporary:
             shutil.rmtree(self.data_dir, ignore_errors=True)
+
+    @property
+    def has_legacy(self) -> bool:
+        """Whether the stack has a database for a legacy, from now on or from before."""
+        return self._own_servers and (self._with_legacy or self._legacy_note.exists())
+
+    @property
+    def _legacy_note(self) -> Path:
+        return self.data_dir / "has-legacy"
 
     def log(self, name: str) -> Path:
         return self.data_dir / "logs" / f"{name}.log"
@@ -193,8 +210,15 @@ class Stack:
             "MIGRATE_DATABASE_URL": self.postgres.url(OWNER_ROLE, self._secrets["owner"], database),
             "REDIS_URL": self.valkey.url(CACHE_DATABASE),
             "CELERY_BROKER_URL": self.valkey.url(BROKER_DATABASE),
+            **self._legacy_environment(),
             **here,
         }
+
+    def _legacy_environment(self) -> dict[str, str]:
+        if not self.has_legacy:
+            return {}
+        url = self.postgres.url(APPLICATION_ROLE, self._secrets["application"], LEGACY_DATABASE)
+        return {"LEGACY_DATABASE_URL": url}
 
     def _metrics_directory(self) -> Path:
         directory = self.data_dir / "run" / "metrics"

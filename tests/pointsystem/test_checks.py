@@ -11,12 +11,14 @@ def _ids(*, deploy: bool = False) -> list[str | None]:
     return [message.id for message in run_checks(tags=[TAG], include_deployment_checks=deploy)]
 
 
-def test_nothing_is_refused_as_the_tests_run() -> None:
+def test_nothing_is_refused_as_the_tests_run(db: None) -> None:
     assert _ids(deploy=True) == []
     refuse_errors()
 
 
-def test_simulated_clock_is_refused_on_servers_of_ones_own(settings: pytest.FixtureRequest) -> None:
+def test_simulated_clock_is_refused_on_servers_of_ones_own(
+    settings: pytest.FixtureRequest, db: None
+) -> None:
     settings.POINTS_CLOCK = "simulated"  # type: ignore[attr-defined]
     assert _ids() == []
     settings.ON_OWN_MACHINE = False  # type: ignore[attr-defined]

@@ -20,12 +20,18 @@ class Install(Subcommand):
             action="store_true",
             help="take the one that is there away first, with all its members and points",
         )
+        parser.add_argument(
+            "--if-missing", action="store_true", help="leave the one that is there as it is, and succeed"
+        )
 
     def handle(self, command: BaseCommand, options: dict[str, Any]) -> None:
         with unhurried_session() as session:
             try:
                 install(session, replace=options["replace"])
             except AlreadyInstalled:
+                if options["if_missing"]:
+                    command.stdout.write("The reference legacy is there already.")
+                    return
                 raise CommandError(
                     "There is a point system in this database already. With --replace it is taken away first,"
                     " with all that is in it.",

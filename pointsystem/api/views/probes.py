@@ -5,6 +5,7 @@ import ipaddress
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from pointsystem.observability import metrics
 #: However often anybody asks, the servers are asked no more than once in this time.
 _READINESS_KEPT_SECONDS: Final = 1.0
 _BROKER_TIMEOUT_SECONDS: Final = 0.2
+_LEGACY_TIMEOUT_SECONDS: Final = 0.5
 
 _readiness: tuple[float, list[str]] = (0.0, [])
 _readiness_lock = threading.Lock()
@@ -34,9 +36,10 @@ def healthz(_: Request, __: None) -> Answer:
 
 
 def readyz(_: Request, __: None) -> Answer:
-    """Can serve: PostgreSQL answers. Without Redis or the broker everything works, later or slower."""
+    """Can serve: PostgreSQL answers, and the legacy while it decides. Without Redis or the broker everything
+    works, later or slower; without a legacy that only follows, too."""
     down = _what_is_down()
-    if "database" in down:
+    if "database" in down or ("legacy" in down and _legacy_decides()):
         return json_answer(503, ReadinessResponse("down", down), [("Retry-After", "2")])
     return json_answer(200, ReadinessResponse("degraded" if down else "ready", down))
 
@@ -46,7 +49,13 @@ def _what_is_down() -> list[str]:
     with _readiness_lock:
         asked_at, down = _readiness
         if time.monotonic() - asked_at > _READINESS_KEPT_SECONDS:
-            checks = {"database": _database_answers, "redis": _redis_answers, "broker": _broker_answers}
+            checks: dict[str, Callable[[], bool]] = {
+                "database": _database_answers,
+                "redis": _redis_answers,
+                "broker": _broker_answers,
+            }
+            if settings.HAS_LEGACY:
+                checks["legacy"] = _legacy_answers
             down = [name for name, answers in checks.items() if not answers()]
             _readiness = (time.monotonic(), down)
         return down
@@ -63,6 +72,25 @@ def _database_answers() -> bool:
         return fetch_one("SELECT 1") is not None
     except DatabaseError:
         return False
+
+
+def _legacy_answers() -> bool:
+    from legacy_bridge import errors, sessions
+
+    try:
+        with sessions.session(timeout_seconds=_LEGACY_TIMEOUT_SECONDS) as session:
+            return session.query("SELECT 1") != []
+    except errors.Busy:
+        # As many calls as may be are under way: it is slow, and answers them.
+        return True
+    except errors.LegacyError:
+        return False
+
+
+def _legacy_decides() -> bool:
+    from cutover import routes
+
+    return routes.hint().legacy_decides
 
 
 def _redis_answers() -> bool:

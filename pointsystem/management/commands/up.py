@@ -33,13 +33,26 @@ class Command(BaseCommand):
             default=os.environ.get("POINTS_DATA_DIR") or str(default_data_dir()),
             help="where the data is kept (default: %(default)s)",
         )
+        parser.add_argument(
+            "--legacy",
+            choices=["postgres"],
+            help="also run the reference legacy, which then decides (stage LEGACY_ONLY) until the cutover; "
+            "a data directory keeps it",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         stack = Stack(
             data_dir=Path(options["data_dir"]),
             own_servers=not os.environ.get("DATABASE_URL"),
+            with_legacy=options["legacy"] is not None,
             say=self._say,
         )
+        if options["legacy"] and os.environ.get("DATABASE_URL"):
+            raise CommandError(
+                "--legacy is for the embedded servers. With DATABASE_URL set, name a legacy by "
+                "LEGACY_DATABASE_URL, and run `legacy install` for the reference one.",
+                returncode=2,
+            )
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, _stop)
         try:
@@ -66,6 +79,9 @@ class Command(BaseCommand):
                 f"made the first administrator: sign in as {administrator['username']} "
                 f"with {administrator['password']} (shown this once)"
             )
+        if stack.has_legacy:
+            self._say("installing the reference legacy where it is missing")
+            stack.manage("legacy", "install", "--if-missing")
         self._say("starting web server and workers")
         stack.start_web(port=port)
         stack.start_workers()
@@ -79,6 +95,7 @@ class Command(BaseCommand):
             f"  API          {stack.url}/api/v1/",
             f"  API docs     {stack.url}/api/docs",
             f"  Back office  {stack.url}/admin/",
+            *(["  Legacy       the reference legacy, in the database `legacy`"] if stack.has_legacy else []),
             f"  Logs         {stack.log('web').parent}",
             "",
             "ready: stop with Ctrl-C",

@@ -1,0 +1,28 @@
+"""What web servers and workers refuse to start with."""
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from legacy_bridge import configured
+from pointsystem.checks import refuse_errors
+from tests.cutover.conftest import set_stage
+
+
+def test_a_legacy_that_decides_and_is_not_configured(db: None) -> None:
+    set_stage("LEGACY_ONLY")
+    with pytest.raises(ImproperlyConfigured, match=r"cutover\.E002"):
+        refuse_errors()
+
+    set_stage("NEW_ONLY")
+    refuse_errors()
+
+
+@pytest.mark.parametrize("path", ["nowhere.at.all", "ledger.commands.Earn", "legacy_bridge.adapter"])
+def test_an_adapter_that_cannot_be_made(legacy_only: Any, settings: Any, path: str) -> None:
+    settings.LEGACY_ADAPTER = path
+    configured.adapter.cache_clear()
+
+    with pytest.raises(ImproperlyConfigured, match=r"cutover\.E001"):
+        refuse_errors()
