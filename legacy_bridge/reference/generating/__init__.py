@@ -21,7 +21,7 @@ __all__ = ["AlreadyGenerated", "Generated", "generate", "member_number"]
 #: Rows of history that one chunk makes, about; each chunk is a transaction.
 _ROWS_A_CHUNK: Final = 100_000
 #: Rows that a cycle makes on average.
-_ROWS_A_CYCLE: Final = 6.0
+_ROWS_A_CYCLE: Final = 4.8
 _YEARS: Final = 3
 
 

@@ -58,6 +58,11 @@ class Statements:
     def _div(self, number: str, by: str) -> str:
         return f"(({number}) {'/' if self._is_postgresql else 'DIV'} ({by}))"
 
+    @property
+    def _fence(self) -> str:
+        """Has the server compute a level once, where it would put its formulas into those of the next."""
+        return "OFFSET 0" if self._is_postgresql else "LIMIT 18446744073709551615"
+
     def _moment(self, seconds: str) -> str:
         start = f"'{self.first_day:%Y-%m-%d %H:%M:%S}'"
         if self._is_postgresql:
@@ -71,9 +76,9 @@ class Statements:
         text = f"CAST({number} AS {'TEXT' if self._is_postgresql else 'CHAR'})"
         return self._text(f"'G{self.seed:04d}-'", f"LPAD({text}, 9, '0')")
 
-    def _draw(self, salt: int, *, cycle: str = "cycle") -> str:
+    def _draw(self, salt: int, *, cycle: str = "cycle", member: str = "member") -> str:
         """A number from 0 below the prime, which nothing but member, cycle, salt and seed decides."""
-        key = f"member * 7919 + {cycle} * 104729 + {self.seed * 15485863 + salt * 32452843}"
+        key = f"{member} * 7919 + {cycle} * 104729 + {self.seed * 15485863 + salt * 32452843}"
         mixed = f"MOD(MOD({key}, {_PRIME}) * 48271, {_PRIME})"
         # Squared: otherwise all draws of a cycle would be the same number moved along.
         return f"MOD(MOD({mixed} * {mixed}, {_PRIME}) * 16807 + {salt}, {_PRIME})"
@@ -151,7 +156,7 @@ class Statements:
     def _settle_cycles(self, cycles: str, after_lot: int) -> str:
         query = cycles
         for depth, level in enumerate(self._levels()):
-            query = f"SELECT q{depth}.*, {level} FROM ({query}) q{depth}"
+            query = f"SELECT q{depth}.*, {level} FROM ({query} {self._fence}) q{depth}"
         number = "ROW_NUMBER() OVER (ORDER BY begins, member)"
         return f"SELECT z.*, {number} AS cycle_no, {after_lot} + 2 * {number} - 1 AS lot_a FROM ({query}) z"
 
@@ -275,26 +280,34 @@ class Statements:
             )
 
     # --- flaws -------------------------------------------------------------------------------------
-    def _is_flawed(self) -> str:
-        return f"MOD({self._draw(30, cycle='0')}, 10000) < {round(self.flawed_share * 10000)}"
+    def _is_flawed(self, member: str = "member") -> str:
+        return f"MOD({self._draw(30, cycle='0', member=member)}, 10000) < {round(self.flawed_share * 10000)}"
 
     def _flaws(self) -> Iterator[str]:
-        """A third each: a lot that somebody topped up by hand, a use whose lots were lost, a balance after a
+        """A third each: a lot that somebody topped up by hand, a saving that names no lot, a balance after a
         row that was never right."""
         if not self.flawed_share:
             return
-        last = f"cycle = cycles - 1 AND {self._is_flawed()} AND MOD(member, 3)"
-        yield (
-            f"UPDATE {self._table('PT_LOT')} SET REMAIN_AMT = REMAIN_AMT + 7"
-            f" WHERE LOT_SEQ IN (SELECT lot_a FROM GEN_CYCLE WHERE {last} = 0)"
-        )
-        rows = "SELECT r.row_no FROM GEN_ROW r JOIN GEN_CYCLE c ON c.cycle_no = r.cycle_no WHERE r.step = 1"
-        chosen = last.replace("member", "c.member").replace("cycle =", "c.cycle =")
-        yield (f"DELETE FROM {self._table('PT_HIST_LOT')} WHERE HIST_SEQ IN ({rows} AND {chosen} = 1)")
-        yield (
-            f"UPDATE {self._table('PT_HIST')} SET BAL_AMT = BAL_AMT + 7"
-            f" WHERE HIST_SEQ IN ({rows} AND {chosen} = 2)"
-        )
+        last = f"c.cycle = c.cycles - 1 AND {self._is_flawed('c.member')} AND MOD(c.member, 3)"
+        joined = "SELECT r.row_no AS number FROM GEN_ROW r JOIN GEN_CYCLE c ON c.cycle_no = r.cycle_no"
+        lots = f"SELECT c.lot_a AS number FROM GEN_CYCLE c WHERE {last} = 0"
+        yield self._change("PT_LOT", "LOT_SEQ", lots, "REMAIN_AMT = REMAIN_AMT + 7")
+        yield self._remove("PT_HIST_LOT", "HIST_SEQ", f"{joined} WHERE r.step = 1 AND {last} = 1")
+        rows = f"{joined} WHERE r.step = 1 AND {last} = 2"
+        yield self._change("PT_HIST", "HIST_SEQ", rows, "BAL_AMT = BAL_AMT + 7")
+
+    # MariaDB would look at every row of the table for an IN with a query: here it is a join on both.
+    def _change(self, table: str, key: str, numbers: str, change: str) -> str:
+        name = self._table(table)
+        if self._is_postgresql:
+            return f"UPDATE {name} t SET {change} FROM ({numbers}) x WHERE t.{key} = x.number"
+        return f"UPDATE {name} t JOIN ({numbers}) x ON t.{key} = x.number SET {change}"
+
+    def _remove(self, table: str, key: str, numbers: str) -> str:
+        name = self._table(table)
+        if self._is_postgresql:
+            return f"DELETE FROM {name} t USING ({numbers}) x WHERE t.{key} = x.number"
+        return f"DELETE t FROM {name} t JOIN ({numbers}) x ON t.{key} = x.number"
 
     # --- around ------------------------------------------------------------------------------------
     def is_there(self) -> str:
