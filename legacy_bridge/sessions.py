@@ -216,6 +216,8 @@ def _open(database: BaseDatabaseWrapper) -> None:
                     usable = database.is_usable()
                 if not usable:
                     _close(database)
+        # Django sets UTC. A procedure that writes LOCALTIMESTAMP must write what it writes for others.
+        database.settings_dict["TIME_ZONE"] = settings.POINTS_LEGACY_TIME_ZONE
         database.ensure_connection()
     except Error as error:
         _close(database)

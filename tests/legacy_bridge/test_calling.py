@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal as Number
 from typing import Any
 
@@ -285,6 +285,22 @@ def test_a_local_moment_comes_as_one_or_as_text() -> None:
     for wrong in (None, "0000-00-00 00:00:00", 5, "2026-03-04 05:06:07+09:00"):
         with pytest.raises(AnswerInvalid):
             moment(wrong)
+
+
+def test_local_time_is_the_legacys_own_on_postgresql(postgresql: Session) -> None:
+    row = one(
+        postgresql.query(
+            "SELECT current_setting('TimeZone'), now() - LOCALTIMESTAMP AT TIME ZONE 'Asia/Seoul'"
+        )
+    )
+
+    assert row == ("Asia/Seoul", timedelta(0))
+
+
+def test_a_moment_with_a_zone_is_the_same_moment_on_postgresql(postgresql: Session) -> None:
+    at = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+
+    assert one(postgresql.query("SELECT %s, '2026-03-04 05:06:07Z'::timestamptz", [at])) == (at, at)
 
 
 def test_a_key_fits_or_is_not_representable() -> None:
