@@ -2,7 +2,8 @@
 
 The note commits before the call, so whatever dies in between, the operation is known and can be settled
 (`cutover.settling`). At most one intent of an account is open (`intent_one_open_per_account`): whoever comes
-second waits for it up to the lock timeout.
+second waits for it up to the lock timeout. Whoever ends an operation names the attempt that it made: one that
+was stopped for longer than its lease finds that a recoverer has taken over, and changes nothing.
 """
 
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from uuid import UUID
 
 import msgspec
 from django.conf import settings
+from django.db import IntegrityError
 
 from cutover import identifiers, routes
 from cutover.routes import CurrentRoute
-from ledger.database import commit_each
+from ledger.database import commit_each, violated_constraint
 from ledger.operations import elsewhere
 from ledger.operations.elsewhere import Statement, Undecided
 from legacy_bridge.records import (
@@ -44,6 +46,7 @@ INSERT INTO cutover_intent (
 )
 """
 _ASSERT_EPOCH: Final = "SELECT cutover_assert_epoch(%s, %s)"
+_ASSERT_ATTEMPT: Final = "SELECT cutover_assert_attempt(%s, %s)"
 _ASSERT_CANCELLED: Final = "SELECT cutover_assert_cancelled(%s, %s)"
 _SETTLE: Final = """
 UPDATE cutover_intent
@@ -54,7 +57,7 @@ _FORGET: Final = "DELETE FROM cutover_intent WHERE operation_id = %s AND state =
 _RELEASE: Final = """
 UPDATE cutover_intent
 SET leased_until = clock_timestamp() + %(seconds)s * interval '1 second', last_error = %(error)s
-WHERE operation_id = %(operation_id)s AND state = 'open'
+WHERE operation_id = %(operation_id)s AND state = 'open' AND attempts = %(attempt)s
 """
 _DOUBT: Final = """
 UPDATE cutover_intent SET state = 'in_doubt', last_error = %(why)s, evidence = %(evidence)s::jsonb
@@ -80,6 +83,14 @@ WHERE intent.id = due.id
 RETURNING intent.request, intent.bookmark, intent.session, intent.attempts,
     extract(epoch FROM clock_timestamp() - intent.opened_at)::float8
 """
+
+
+#: The attempt of whoever opens an intent.
+FIRST_ATTEMPT: Final = 1
+
+
+class TakenOver(Exception):
+    """The attempt is not the last one any more: another has ended the operation, or will."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,30 +143,38 @@ def open_intent(
     commit_each(statements)
 
 
-def complete(*, operation_id: UUID, decision: Decision, by: str) -> None:
-    """End an operation as the legacy decided it."""
-    commit_each(
-        [
-            elsewhere.complete(
-                operation_id=operation_id,
-                recorded_at=decision.recorded_at,
-                balance_after=decision.balance_after,
-                counterpart_id=decision.row_id,
-                shares=shares_of(decision),
-            ),
-            (_SETTLE, {"operation_id": operation_id, "state": "done", "by": by}),
-        ]
+def complete(*, operation_id: UUID, decision: Decision, by: str, attempt: int | None) -> None:
+    """End an operation as the legacy decided it. `attempt` is None for a person. Raises TakenOver."""
+    ended = elsewhere.complete(
+        operation_id=operation_id,
+        recorded_at=decision.recorded_at,
+        balance_after=decision.balance_after,
+        counterpart_id=decision.row_id,
+        shares=shares_of(decision),
+    )
+    _end(operation_id, [ended, (_SETTLE, {"operation_id": operation_id, "state": "done", "by": by})], attempt)
+
+
+def refuse(*, operation_id: UUID, refusal: dict[str, Any], by: str, attempt: int | None) -> None:
+    """End an operation as refused; the key keeps the refusal. Raises TakenOver."""
+    ended = elsewhere.fail(operation_id=operation_id, refusal=refusal)
+    _end(
+        operation_id,
+        [ended, (_SETTLE, {"operation_id": operation_id, "state": "refused", "by": by})],
+        attempt,
     )
 
 
-def refuse(*, operation_id: UUID, refusal: dict[str, Any], by: str) -> None:
-    """End an operation as refused; the key keeps the refusal."""
-    commit_each(
-        [
-            elsewhere.fail(operation_id=operation_id, refusal=refusal),
-            (_SETTLE, {"operation_id": operation_id, "state": "refused", "by": by}),
-        ]
-    )
+def _end(operation_id: UUID, statements: list[Statement], attempt: int | None) -> None:
+    """Commit `statements` if `attempt` is still the last one. Raises TakenOver."""
+    if attempt is not None:
+        statements = [(_ASSERT_ATTEMPT, [operation_id, attempt]), *statements]
+    try:
+        commit_each(statements)
+    except IntegrityError as error:
+        if violated_constraint(error) in ("attempt_is_the_last", "operation_outcome_is_final"):
+            raise TakenOver from error
+        raise
 
 
 def note_refused(undecided: Undecided, *, refusal: dict[str, Any], is_accepted: bool) -> None:
@@ -174,38 +193,39 @@ def end_accepted(*, operation_id: UUID, refusal: dict[str, Any]) -> None:
     commit_each([elsewhere.fail(operation_id=operation_id, refusal=refusal)])
 
 
-def forget(*, operation_id: UUID) -> None:
-    """Let an operation go that the legacy did not do, for certain."""
-    commit_each([(_FORGET, [operation_id]), elsewhere.forget(operation_id=operation_id)])
+def forget(*, operation_id: UUID, attempt: int) -> None:
+    """Let an operation go that the legacy did not do, for certain. Raises TakenOver."""
+    _end(operation_id, [(_FORGET, [operation_id]), elsewhere.forget(operation_id=operation_id)], attempt)
 
 
-def release(*, operation_id: UUID, error: str, after_seconds: float = 0.0) -> None:
-    """Leave an open intent to the recoverer, `after_seconds` from now."""
-    parameters = {"operation_id": operation_id, "error": error[:2000], "seconds": after_seconds}
+def release(*, operation_id: UUID, error: str, attempt: int, after_seconds: float = 0.0) -> None:
+    """Leave an open intent to the recoverer, `after_seconds` from now, unless it was taken over."""
+    parameters = {
+        "operation_id": operation_id,
+        "error": error[:2000],
+        "seconds": after_seconds,
+        "attempt": attempt,
+    }
     commit_each([(_RELEASE, parameters)])
 
 
-def doubt(*, operation_id: UUID, why: str, evidence: Any) -> None:
-    """Leave an operation to a person."""
-    parameters = {"operation_id": operation_id, "why": why, "evidence": _json(evidence)}
-    commit_each([(_DOUBT, parameters), elsewhere.doubt(operation_id=operation_id)])
+def doubt(*, operation_id: UUID, why: str, evidence: Any, attempt: int) -> None:
+    """Leave an operation to a person. Raises TakenOver."""
+    parameters = {"operation_id": operation_id, "why": why[:2000], "evidence": _json(evidence)}
+    _end(operation_id, [(_DOUBT, parameters), elsewhere.doubt(operation_id=operation_id)], attempt)
 
 
-def begin_again(*, operation_id: UUID, session: str, bookmark: str | None) -> None:
-    """Note another attempt, before it is made."""
-    commit_each(
-        [
-            (
-                _AGAIN,
-                {
-                    "operation_id": operation_id,
-                    "session": session,
-                    "bookmark": bookmark,
-                    "lease": lease_seconds(),
-                },
-            )
-        ]
-    )
+def begin_again(*, operation_id: UUID, session: str, bookmark: str | None, attempt: int) -> int:
+    """Note another attempt after `attempt`, before it is made; its number. Raises TakenOver: of two that
+    find the same operation not done, one gives it again."""
+    parameters = {
+        "operation_id": operation_id,
+        "session": session,
+        "bookmark": bookmark,
+        "lease": lease_seconds(),
+    }
+    _end(operation_id, [(_AGAIN, parameters)], attempt)
+    return attempt + 1
 
 
 def claim_due(*, limit: int) -> list[Due]:

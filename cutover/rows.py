@@ -52,6 +52,8 @@ def operations_of(session: Session, rows: Sequence[HistoryRow]) -> dict[str, Sho
     known = elsewhere.by_counterpart([row.row_id for row in rows])
     strangers = [row for row in rows if row.row_id not in known]
     ours = adopt(session, strangers)
+    # Anew: a call that was under way may have ended meanwhile, and the row is its own.
+    known.update(elsewhere.by_counterpart([row.row_id for row in strangers]))
     shown = {}
     for row in rows:
         if row.row_id in known:

@@ -5,38 +5,63 @@ the same operation id: whoever asked was told that the outcome is being found ou
 is left to a person, and never guessed.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError, OperationalError
 
 from cutover import intents, rows
 from cutover.intents import Due
-from cutover.wrapped import refusal_of
+from cutover.refusals import refusal_of
 from ledger import crash_points
 from legacy_bridge import configured, errors, giving, sessions
 from legacy_bridge.adapter import LegacyAdapter
+from legacy_bridge.dialects import RaisedError
 from legacy_bridge.records import Applied, NotApplied, StillUnknown
 
 log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE_SECONDS: Final = 2.0
-_LONGEST_PAUSE_SECONDS: Final = 60.0
+#: So long after the legacy is back, everything that waits for it is settled.
+_LONGEST_PAUSE_SECONDS: Final = 20.0
+#: An operation that fails so often for certain waits for a person.
+_MOST_ATTEMPTS: Final = 6
+_FAILURES_OF_ONE_CAUSE: Final = 3
 _BY: Final = "recoverer"
 
 
 def settle_due(*, limit: int = 100) -> int:
     """Settle open intents that are overdue, at most `limit`; how many have an outcome now.
 
-    One that cannot be settled stops no other. Raises DatabaseError when our own database does not answer.
+    They are claimed one by one: a lease that was taken long before its turn would have ended by then. One
+    that cannot be settled stops no other, but several in a row mean that the legacy is away. Raises
+    DatabaseError when our own database does not answer.
     """
-    settled = 0
-    for due in intents.claim_due(limit=limit):
-        try:
-            settled += _settle(due)
-        except (errors.NotDone, errors.OutcomeUnknown) as error:
-            _leave(due, str(error))
+    settled = failures = 0
+    for _ in range(limit):
+        if failures >= _FAILURES_OF_ONE_CAUSE or not (found := intents.claim_due(limit=1)):
+            break
+        outcome = _try_to_settle(found[0])
+        settled += outcome is True
+        failures = failures + 1 if outcome is None else 0
     return settled
+
+
+def _try_to_settle(due: Due) -> bool | None:
+    """Whether it has an outcome now; None when something failed on the way."""
+    try:
+        return _settle(due)
+    except intents.TakenOver:
+        return False
+    except (OperationalError, InterfaceError):
+        raise
+    except (errors.NotDone, errors.OutcomeUnknown) as error:
+        _leave(due, str(error))
+    except Exception as error:
+        log.exception("intent_not_settled", operation_id=str(due.request.operation_id))
+        _leave(due, f"{type(error).__name__}: {error}")
+    return None
 
 
 def _settle(due: Due) -> bool:
@@ -53,7 +78,12 @@ def _settle(due: Due) -> bool:
         )
         match found:
             case Applied():
-                intents.complete(operation_id=request.operation_id, decision=found.decision, by=_BY)
+                intents.complete(
+                    operation_id=request.operation_id,
+                    decision=found.decision,
+                    by=_BY,
+                    attempt=due.attempts,
+                )
                 _say(due, "applied")
                 return True
             case NotApplied():
@@ -64,42 +94,60 @@ def _settle(due: Due) -> bool:
 
 def _give_again(due: Due, adapter: LegacyAdapter, session: sessions.Session) -> bool:
     request = due.request
+    operation_id = request.operation_id
     bookmark = giving.bookmark(adapter, session, account_number=request.account_number)
-    intents.begin_again(operation_id=request.operation_id, session=session.identity, bookmark=bookmark)
+    attempt = intents.begin_again(
+        operation_id=operation_id, session=session.identity, bookmark=bookmark, attempt=due.attempts
+    )
+    again = replace(due, attempts=attempt)
     crash_points.reach("legacy.given_again")
     try:
         decision = giving.give(adapter, session, request)
     except errors.Refused as refused:
-        intents.refuse(operation_id=request.operation_id, refusal=refusal_of(refused).to_json(), by=_BY)
+        refusal = refusal_of(refused).to_json()
+        intents.refuse(operation_id=operation_id, refusal=refusal, by=_BY, attempt=attempt)
     except errors.NotRepresentable as error:
-        _doubt(due, f"The adapter no longer takes it: {error}", {})
-        return False
+        return _doubt(again, f"The adapter no longer takes it: {error}", {})
+    except errors.NotDone as error:
+        # Nothing was done. A legacy that is slow or away may do it later; one that fails at it will not.
+        fails = isinstance(error, RaisedError) or isinstance(error.__cause__, errors.AnswerInvalid)
+        if not fails or attempt < _MOST_ATTEMPTS:
+            return _leave(again, str(error))
+        return _doubt(again, f"The legacy fails at it every time, and does nothing: {error}", {})
+    except errors.OutcomeUnknown as error:
+        _leave(again, str(error))
+        raise
     else:
-        intents.complete(operation_id=request.operation_id, decision=decision, by=_BY)
-    _say(due, "given again")
+        intents.complete(operation_id=operation_id, decision=decision, by=_BY, attempt=attempt)
+    _say(again, "given again")
     return True
 
 
 def _keep_unknown(due: Due, found: StillUnknown) -> bool:
-    if found.is_final:
-        _doubt(due, found.why, found.evidence)
-    else:
-        _leave(due, found.why)
+    return _doubt(due, found.why, found.evidence) if found.is_final else _leave(due, found.why)
+
+
+def _doubt(due: Due, why: str, evidence: Any) -> bool:
+    intents.doubt(
+        operation_id=due.request.operation_id, why=why, evidence=dict(evidence), attempt=due.attempts
+    )
+    log.error("operation_in_doubt", operation_id=str(due.request.operation_id), why=why)
     return False
 
 
-def _doubt(due: Due, why: str, evidence: Any) -> None:
-    intents.doubt(operation_id=due.request.operation_id, why=why, evidence=dict(evidence))
-    log.error("operation_in_doubt", operation_id=str(due.request.operation_id), why=why)
-
-
-def _leave(due: Due, why: str) -> None:
+def _leave(due: Due, why: str) -> bool:
     """Try again later: the longer it lasts, the later."""
     pause_seconds = min(max(_FIRST_PAUSE_SECONDS, due.age_seconds / 2), _LONGEST_PAUSE_SECONDS)
     try:
-        intents.release(operation_id=due.request.operation_id, error=why, after_seconds=pause_seconds)
+        intents.release(
+            operation_id=due.request.operation_id,
+            error=why,
+            attempt=due.attempts,
+            after_seconds=pause_seconds,
+        )
     except DatabaseError:
         log.warning("intent_not_released", operation_id=str(due.request.operation_id))
+    return False
 
 
 def _say(due: Due, how: str) -> None:

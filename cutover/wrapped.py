@@ -7,14 +7,18 @@ looked at, the rest is the legacy's decision. Three commits, of which only the m
 
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError
 
 from cutover import intents
+from cutover.intents import FIRST_ATTEMPT
+from cutover.refusals import refusal_of
 from cutover.situation import CancelTarget, Situation, read
 from ledger import clock, crash_points, policies, queries
 from ledger.clients import may_see
@@ -23,9 +27,7 @@ from ledger.database import raise_refusal, violated_constraint
 from ledger.errors import (
     AccountBlocked,
     AccountBusy,
-    EarnAlreadySpent,
     IdempotencyKeyReused,
-    InsufficientPoints,
     NotAvailableInStage,
     NotCancellable,
     OperationInProgress,
@@ -41,12 +43,10 @@ from ledger.records import Outcome
 from ledger.rules import DEFAULT_CANCEL_REASON, check_occurred_at, expiry_of, points_to_cancel
 from legacy_bridge import configured, errors, giving, sessions
 from legacy_bridge.adapter import Feature, LegacyAdapter
-from legacy_bridge.errors import RefusedFact
 from legacy_bridge.records import (
     BY_LEGACY,
     ByLegacy,
     CancelRequest,
-    Decision,
     EarnRequest,
     Request,
     SpendRequest,
@@ -54,19 +54,6 @@ from legacy_bridge.records import (
 
 log = structlog.get_logger(__name__)
 
-_REFUSALS: Final[dict[RefusedFact, type[Refusal]]] = {
-    RefusedFact.INSUFFICIENT_POINTS: InsufficientPoints,
-    RefusedFact.EARN_ALREADY_SPENT: EarnAlreadySpent,
-    RefusedFact.NOT_CANCELLABLE: NotCancellable,
-    RefusedFact.ACCOUNT_BLOCKED: AccountBlocked,
-}
-#: What a client is told; the legacy's own words stay in the log.
-_SENTENCES: Final = {
-    RefusedFact.INSUFFICIENT_POINTS: "Not enough points are available.",
-    RefusedFact.EARN_ALREADY_SPENT: "Points of this earn were spent already.",
-    RefusedFact.NOT_CANCELLABLE: "No more of the operation can be cancelled.",
-    RefusedFact.ACCOUNT_BLOCKED: "The account is blocked.",
-}
 _OPEN_INTENT: Final = "intent_one_open_per_account"
 _KEY_TAKEN: Final = "operation_key_is_unique_per_client"
 _READ_ANEW: Final = (_OPEN_INTENT, _KEY_TAKEN, "intent_sequence_is_unique_per_account")
@@ -140,9 +127,10 @@ def _attempt(command: Command, situation: Situation, *, accepted_at: datetime | 
     if isinstance(request, Refusal):
         _refuse_here(undecided, request, is_accepted=accepted_at is not None)
         return None
-    adapter = configured.adapter()
+    is_noted = False
     try:
         with sessions.session() as session:
+            adapter = configured.adapter()
             bookmark = giving.bookmark(adapter, session, account_number=undecided.account_number)
             try:
                 intents.open_intent(
@@ -158,16 +146,27 @@ def _attempt(command: Command, situation: Situation, *, accepted_at: datetime | 
                 if name in _READ_ANEW or name in _CHANGED:
                     return None
                 raise
+            is_noted = True
             crash_points.reach("legacy.intent_open")
             return _give(adapter, session, request)
+    except intents.TakenOver:
+        ended = read(command)
+        return None if ended.known is None else _replay(command, ended)
     except errors.NotRepresentable as error:
         raise NotAvailableInStage("The point system that decides now cannot do this.") from error
-    except (errors.NotDone, errors.OutcomeUnknown) as error:
-        # Nothing was noted: the legacy could not be reached, or could not tell its last row.
-        log.warning("legacy_unavailable", error=str(error))
-        raise PrimaryUnavailable("The point system that decides now does not answer.") from error
+    except errors.OutcomeUnknown as error:
+        if is_noted:
+            _leave_to_recoverer(request, error)
+        _refuse_unavailable(error)
+    except errors.NotDone as error:
+        _refuse_unavailable(error)
     except DatabaseError as error:
         raise_refusal(error)
+
+
+def _refuse_unavailable(error: errors.LegacyError) -> NoReturn:
+    log.warning("legacy_unavailable", error=str(error))
+    raise PrimaryUnavailable("The point system that decides now does not answer.") from error
 
 
 def _refuse_here(undecided: Undecided, refusal: Refusal, *, is_accepted: bool) -> None:
@@ -185,52 +184,58 @@ def _refuse_here(undecided: Undecided, refusal: Refusal, *, is_accepted: bool) -
 
 
 def _give(adapter: LegacyAdapter, session: sessions.Session, request: Request) -> Outcome:
-    """Call the legacy for an intent that is open, and end it. Raises what became of it."""
+    """Call the legacy for an intent that is open, and end it. Raises what became of it, and TakenOver.
+
+    What is unknown leaves here as the bridge's own error, so that its connection is closed: the recoverer
+    ends the session, and nobody else's call must be under way on it then.
+    """
     operation_id = request.operation_id
     try:
         decision = giving.give(adapter, session, request)
+        crash_points.reach("legacy.decided")
+        intents.complete(operation_id=operation_id, decision=decision, by="call", attempt=FIRST_ATTEMPT)
     except errors.Refused as refused:
         refusal = refusal_of(refused)
-        intents.refuse(operation_id=operation_id, refusal=refusal.to_json(), by="call")
+        with _unknown_unless_kept():
+            intents.refuse(
+                operation_id=operation_id, refusal=refusal.to_json(), by="call", attempt=FIRST_ATTEMPT
+            )
         refusal.operation_id = operation_id
         raise refusal from refused
-    except errors.NotRepresentable:
-        intents.forget(operation_id=operation_id)
-        raise
-    except errors.NotDone as error:
-        intents.forget(operation_id=operation_id)
+    except (errors.NotRepresentable, errors.NotDone) as error:
+        with _unknown_unless_kept():
+            intents.forget(operation_id=operation_id, attempt=FIRST_ATTEMPT)
         if isinstance(error, errors.Busy):
             raise AccountBusy("The account is being worked on.") from error
         raise
-    except errors.OutcomeUnknown as error:
-        _leave_to_recoverer(request, error)
-        refusal = OutcomeUnknown("The point system that decides now did not answer. It is being found out.")
-        refusal.operation_id = operation_id
-        raise refusal from error
-    crash_points.reach("legacy.decided")
-    return _ended(request, decision)
-
-
-def _ended(request: Request, decision: Decision) -> Outcome:
-    intents.complete(operation_id=request.operation_id, decision=decision, by="call")
+    except DatabaseError as error:
+        raise errors.OutcomeUnknown(f"The outcome was not kept: {error}") from error
     crash_points.reach("legacy.outcome_kept")
-    record = queries.first_outcomes([request.operation_id])[request.operation_id]
+    record = queries.first_outcomes([operation_id])[operation_id]
     return Outcome(operation=record)
 
 
-def _leave_to_recoverer(request: Request, error: Exception) -> None:
-    log.warning("legacy_outcome_unknown", operation_id=str(request.operation_id), error=str(error))
+@contextmanager
+def _unknown_unless_kept() -> Iterator[None]:
+    """What our own database does not take is found out again by the recoverer."""
     try:
-        intents.release(operation_id=request.operation_id, error=str(error))
+        yield
+    except DatabaseError as error:
+        raise errors.OutcomeUnknown(f"The outcome was not kept: {error}") from error
+
+
+def _leave_to_recoverer(request: Request, error: Exception) -> NoReturn:
+    """Raises OutcomeUnknown, which names the operation."""
+    operation_id = request.operation_id
+    log.warning("legacy_outcome_unknown", operation_id=str(operation_id), error=str(error))
+    try:
+        intents.release(operation_id=operation_id, error=str(error), attempt=FIRST_ATTEMPT)
     except DatabaseError:
         # The lease ends by itself.
-        log.warning("intent_not_released", operation_id=str(request.operation_id))
-
-
-def refusal_of(refused: errors.Refused) -> Refusal:
-    """What a client is told of a refusal of the legacy."""
-    log.info("legacy_refused", fact=refused.fact.value, words=str(refused))
-    return _REFUSALS[refused.fact](_SENTENCES[refused.fact])
+        log.warning("intent_not_released", operation_id=str(operation_id))
+    refusal = OutcomeUnknown("The point system that decides now did not answer. It is being found out.")
+    refusal.operation_id = operation_id
+    raise refusal from error
 
 
 # --- what is asked, resolved ------------------------------------------------------------------------------

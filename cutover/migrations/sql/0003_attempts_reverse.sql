@@ -1,0 +1,1 @@
+DROP FUNCTION cutover_assert_attempt(uuid, bigint);
