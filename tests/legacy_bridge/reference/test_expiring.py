@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -66,6 +67,49 @@ def test_the_job_does_not_run_ahead_of_time(reference: Any) -> None:
 
     assert _run_job(reference, "2001-03-03 00:00")[0] == "E08"
     assert member.available == 10
+
+
+def test_the_job_runs_beside_those_who_spend(reference: Any, settings: Any) -> None:
+    from legacy_bridge import sessions
+    from tests.legacy_bridge.reference.member import Member, stand_at
+
+    settings.POINTS_LEGACY_MOST_CALLS = 20
+    sessions.forget()
+    members = [Member(reference) for _ in range(8)]
+    stand_at("2003-01-01 00:00")
+    _run_job(reference, "2003-01-01 00:00")
+    spends = []
+    for member in members:
+        for _ in range(5):
+            member.earn(10, until="2003-02-01 00:00")
+        member.earn(1000, until=None)
+        spends.append(member.spend(45))
+    stand_at("2003-02-01 03:00")
+
+    def use(number: int) -> None:
+        member, spend = members[number], spends[number]
+        for _ in range(9):
+            member.cancel_spend(spend, 5)
+            member.spend(7)
+        sessions.forget()
+
+    def expire() -> int:
+        taken = sum(_run_job(reference, "2003-02-01 03:00")[3] for _ in range(10))
+        sessions.forget()
+        return taken
+
+    with ThreadPoolExecutor(9) as pool:
+        job = pool.submit(expire)
+        for future in [pool.submit(use, number) for number in range(8)]:
+            future.result()
+    last = _run_job(reference, "2003-02-01 03:00")
+
+    # Five lots of ten lapse whole: five points were never used, the others came back too late.
+    assert job.result() + last[3] == 8 * 50
+    for member in members:
+        assert member.available == 1000 - 9 * 7
+        assert sum(points for _, points, _ in member.story) == member.available
+        assert member.remaining == [0, 0, 0, 0, 0, 1000 - 9 * 7]
 
 
 def test_statistics_of_a_month(reference: Any) -> None:

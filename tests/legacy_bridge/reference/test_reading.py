@@ -98,6 +98,7 @@ def test_rows_are_followed_found_by_reference_and_by_id(reference: Any) -> None:
         assert [row.row_id for row in found] == [earn.row_id, spend.row_id]
         assert reference.rows_by_reference(opened, reference=number, limit=1) == found[:1]
         assert reference.rows_by_reference(opened, reference=number.upper(), limit=1) == []
+        assert reference.rows_by_reference(opened, reference=f"{number} ", limit=1) == []
         assert [row.row_id for row in reference.rows_by_id(opened, [last.row_id, earn.row_id])] == [
             earn.row_id,
             last.row_id,
