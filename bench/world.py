@@ -16,6 +16,7 @@ import redis
 from bench import datasets, load, processor_time, statements
 from bench.compare import Run, Side
 from bench.peers.settings_of_peer import PeerSettings
+from pointsystem.embedded.postgres import PostgreSQL
 from pointsystem.embedded.processes import Child, Supervisor, free_port
 from pointsystem.embedded.stack import OWNER_ROLE, ROOT, Stack, _answers_http
 
@@ -214,13 +215,19 @@ class World:
         requests: load.Requests,
         *,
         connections: int = load.CONNECTIONS,
+        database: PostgreSQL | None = None,
     ) -> Side:
-        """A side that is loaded over HTTP; its processor time is that of the server's processes."""
+        """A side that is loaded over HTTP; its processor time is that of the server's processes, and of
+        `database` where it is another than the stack's."""
         child, url = server
+        server_of = (database or self.stack.postgres).child
+
+        def database_seconds() -> float:
+            return processor_time.used_seconds([server_of.pid] if server_of else [])
 
         def run(seconds: float) -> Run:
             server_before = processor_time.used_seconds([child.pid])
-            database_before = self.database_seconds()
+            database_before = database_seconds()
             done = load.run(
                 url,
                 requests,
@@ -235,7 +242,7 @@ class World:
                 p50=done.p50,
                 p99=done.p99,
                 server_processor=(processor_time.used_seconds([child.pid]) - server_before) / count * 1e6,
-                database_processor=(self.database_seconds() - database_before) / count * 1e6,
+                database_processor=(database_seconds() - database_before) / count * 1e6,
                 errors=done.errors,
             )
 

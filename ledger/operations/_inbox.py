@@ -104,7 +104,12 @@ def _accept(command: Earn | Cancel) -> Outcome | Refusal:
         return refusal
     fetch_all(_INSERT_ITEM, [row.id, row.account_number, _stored(command), row.recorded_at])
     transaction.on_commit(lambda: doorbell.ring_inbox([row.account_number]), robust=True)
-    return Outcome(operation=Decision(row=row, lots=None, reason=command.reason).record())
+    return Outcome(operation=Decision(row=row, lots=None, reason=_reason_of(command)).record())
+
+
+def _reason_of(command: Earn | Cancel) -> str:
+    """The reason that is kept: a cancel without one has the default."""
+    return command.reason or DEFAULT_REASON
 
 
 def _replay(command: Command, known: tuple[UUID, bytes]) -> Outcome:
