@@ -158,24 +158,25 @@ def _call_postgresql(session: Session, name: str, arguments: Sequence[Any]) -> t
 
 
 def _call_mariadb(session: Session, name: str, arguments: Sequence[Any]) -> tuple[Any, ...]:
-    """OUT and INOUT arguments are variables of the session, read after the call."""
+    """OUT and INOUT arguments are variables of the session, read after the call. What an earlier call left
+    in one is never taken for an answer: the server makes every OUT argument NULL when a call begins."""
     marks: list[str] = []
     values: list[Any] = []
     variables: list[str] = []
-    before: list[tuple[str, Any]] = []
+    given: list[tuple[str, Any]] = []
     for position, argument in enumerate(arguments):
         if isinstance(argument, Out | InOut):
             variable = f"@pointsystem_{position}"
-            before.append((variable, argument.value if isinstance(argument, InOut) else None))
+            if isinstance(argument, InOut):
+                given.append((variable, argument.value))
             variables.append(variable)
             marks.append(variable)
         else:
             marks.append("%s")
             values.append(argument.value if isinstance(argument, Typed) else argument)
-    if before:
-        # What an earlier call left in the variable must not be taken for this one's answer.
-        assignments = ", ".join(f"{variable} = %s" for variable, _ in before)
-        session.query(f"SET {assignments}", [value for _, value in before])
+    if given:
+        assignments = ", ".join(f"{variable} = %s" for variable, _ in given)
+        session.query(f"SET {assignments}", [value for _, value in given])
     session.query_sets(f"CALL {name}({', '.join(marks)})", values)
     return one(session.query(f"SELECT {', '.join(variables)}")) if variables else ()
 

@@ -185,8 +185,7 @@ class MariaDB(Dialect):
         def is_there() -> bool:
             return bool(query("SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = %s", [int(number)]))
 
-        if user != our_user and not is_there():
-            # Sessions of other users may be hidden from us: not to see one is no proof.
+        if user != our_user and not is_there() and not _sees_every_session(query):
             return False
         # KILL takes no parameter.
         return _until_gone(is_there, lambda: _quietly(query, f"KILL CONNECTION {int(number):d}"))
@@ -215,6 +214,17 @@ class MariaDB(Dialect):
 
     def has_open_transaction(self, connection: Any) -> bool | None:
         return bool(connection.server_status & self._IN_TRANSACTION)
+
+
+def _sees_every_session(query: Query) -> bool:
+    """Whether sessions of other users are listed for us on MariaDB; else not to see one is no proof."""
+    return bool(
+        query(
+            "SELECT 1 FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE = 'PROCESS'"
+            " AND GRANTEE = CONCAT(%s, REPLACE(CURRENT_USER(), '@', %s), %s)",
+            ["'", "'@'", "'"],
+        )
+    )
 
 
 class SQLServer(Dialect):
