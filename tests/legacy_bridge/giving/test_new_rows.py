@@ -11,6 +11,7 @@ from legacy_bridge.records import (
     NotApplied,
     StillUnknown,
 )
+from legacy_bridge.sessions import session
 from tests.legacy_bridge.giving.cases import Case
 from tests.legacy_bridge.requests import cancel, earn, new_account, spend
 from tests.tcp_proxy import Behaviour
@@ -102,3 +103,23 @@ def test_an_error_of_a_procedure_that_commits_by_itself_is_unknown(new_row: Case
 
     assert isinstance(error, OutcomeUnknown)
     assert new_row.settle(request, known, old_session) == NotApplied()
+
+
+def test_a_row_that_another_operation_is_known_to_be_is_not_ours(new_row: Case) -> None:
+    request = earn(new_account(), 40)
+    new_row.proxy.behave(Behaviour.CUT_BEFORE_ANSWER, when=new_row.call, times=1)
+    _, known, old_session = new_row.give(request)
+    other, _, _ = new_row.give(earn(request.account_number, 40))
+
+    with session() as opened:
+        settled = giving.settle(
+            new_row.adapter,
+            opened,
+            request,
+            known_row_id=known,
+            old_session=old_session,
+            of_others=lambda row_ids: {other.row_id} & set(row_ids),
+        )
+
+    assert isinstance(settled, Applied)
+    assert settled.decision.balance_after == 40
