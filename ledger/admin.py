@@ -13,12 +13,13 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
-from ledger import policies
+from ledger import client_activity, policies
 from ledger.models import (
     Account,
     AccountStatusChange,
     ApiKey,
     Client,
+    ClientActivity,
     Debt,
     Entry,
     InboxItem,
@@ -164,12 +165,66 @@ class ApiKeyInline(admin.TabularInline):
         return False
 
 
+class _ActivityColumns:
+    """What both lists of activities show. A call that says no points shows none, and not 0."""
+
+    @admin.display(description=_("calls today"))
+    def calls_today(self, activity: Any) -> int:
+        return int(activity.calls_today)
+
+    @admin.display(description=_("calls in 7 days"))
+    def calls_7_days(self, activity: Any) -> int:
+        return int(activity.calls_7_days)
+
+
+_ACTIVITY_FIELDS = (
+    "operation",
+    "last_called_at",
+    "calls_today",
+    "calls_7_days",
+    "calls",
+    "refused",
+    "points",
+)
+
+
+@admin.register(ClientActivity)
+class ClientActivityAdmin(_ActivityColumns, ReadOnlyAdmin):
+    list_display = ("client", *_ACTIVITY_FIELDS)
+    list_display_links = None
+    list_filter = ("operation",)
+    search_fields = ("client__name__startswith",)
+    search_help_text = _("The beginning of the client's name")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ClientActivity]:
+        return client_activity.activities()
+
+
+class ClientActivityInline(_ActivityColumns, admin.TabularInline):
+    """When the client last called what, on its own page."""
+
+    model = ClientActivity
+    fields = _ACTIVITY_FIELDS
+    readonly_fields = fields
+    extra = 0
+    can_delete = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ClientActivity]:
+        return client_activity.activities()
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
 @admin.register(Client)
 class ClientAdmin(admin.ModelAdmin):
     list_display = ("name", "is_built_in", "requests_per_minute", "created_at")
     fields = ("name", "is_built_in", "requests_per_minute")
     readonly_fields = ("name", "is_built_in")
-    inlines = (ApiKeyInline,)
+    inlines = (ClientActivityInline, ApiKeyInline)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -12,6 +12,8 @@ from ledger.models.clients import (
     SYSTEM_CLIENT,
     ApiKey,
     Client,
+    ClientActivity,
+    ClientActivityDay,
     Scope,
 )
 from ledger.models.operations import InboxItem, Operation, OperationKind, OperationState
@@ -42,6 +44,8 @@ __all__ = [
     "ApiKey",
     "Clawback",
     "Client",
+    "ClientActivity",
+    "ClientActivityDay",
     "Debt",
     "Entry",
     "EntryKind",

@@ -70,3 +70,63 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}…"
+
+
+class ClientActivity(models.Model):
+    """How much a client used one operation of the API so far, and when last. Written every few seconds."""
+
+    id = models.BigAutoField(primary_key=True)
+    client = models.ForeignKey(
+        Client, on_delete=models.PROTECT, related_name="activities", verbose_name=_("client"), db_index=False
+    )
+    # The name of the endpoint, or `none` for an address that is not there.
+    operation = models.CharField(_("operation"), max_length=64)
+    calls = models.BigIntegerField(_("calls"))
+    refused = models.BigIntegerField(_("refused"))
+    # Null where a call does not say how many points it moves.
+    points = models.BigIntegerField(_("points"), null=True)
+    last_called_at = models.DateTimeField(_("last called at"))
+
+    class Meta:
+        db_table = "ledger_client_activity"
+        verbose_name = _("client activity")
+        verbose_name_plural = _("client activities")
+        constraints = [
+            models.UniqueConstraint(fields=["client", "operation"], name="client_activity_is_unique"),
+            models.CheckConstraint(
+                condition=Q(refused__gte=0, calls__gte=models.F("refused")),
+                name="client_activity_refused_among_calls",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.client_id} {self.operation}"
+
+
+class ClientActivityDay(models.Model):
+    """The same for one day of the programme's time zone."""
+
+    id = models.BigAutoField(primary_key=True)
+    client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="+", db_index=False)
+    operation = models.CharField(_("operation"), max_length=64)
+    day = models.DateField(_("day"))
+    calls = models.BigIntegerField(_("calls"))
+    refused = models.BigIntegerField(_("refused"))
+    points = models.BigIntegerField(_("points"), null=True)
+
+    class Meta:
+        db_table = "ledger_client_activity_day"
+        verbose_name = _("client activity of a day")
+        verbose_name_plural = _("client activities by day")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["client", "operation", "day"], name="client_activity_day_is_unique"
+            ),
+            models.CheckConstraint(
+                condition=Q(refused__gte=0, calls__gte=models.F("refused")),
+                name="client_activity_day_refused_among_calls",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.client_id} {self.operation} {self.day}"

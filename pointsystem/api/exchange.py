@@ -32,6 +32,8 @@ class Request:
     idempotency_key: str = ""
     parameters: Any = None
     body_bytes: bytes | None = None
+    #: What it asks to move, where its body says so; set once the body is known to be valid.
+    points: int | None = None
 
     @property
     def client(self) -> Principal:

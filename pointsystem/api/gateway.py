@@ -17,6 +17,7 @@ from django.db import DatabaseError, InterfaceError
 from django.http.request import split_domain_port, validate_host
 from structlog.contextvars import bind_contextvars
 
+from ledger import client_activity
 from ledger.clients import Principal
 from ledger.database import raise_refusal
 from ledger.errors import DatabaseUnavailable, Refusal
@@ -46,6 +47,8 @@ PROBE_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _IS_HTTPS_ONLY: Final = settings.SECURE_SSL_REDIRECT
 _NO_ENDPOINT: Final = "none"
 _MOST_HOSTS: Final = 1000
+#: Endpoints whose body says how many points move: counted with their client's calls.
+_SAYS_POINTS: Final = frozenset({"earn", "spend", "transfer"})
 _NO_OPERATION: Final = UUID(int=0)
 #: Tells the requests of this process from those of any other.
 _PROCESS: Final = secrets.token_hex(8)
@@ -88,6 +91,13 @@ def answer(environ: Environ) -> Answer:
     answered.headers.append(("X-Request-ID", request.request_id))
     seconds = time.perf_counter() - started
     metrics.observe_request(endpoint=endpoint_name, status=answered.status, seconds=seconds)
+    if request.principal is not None:
+        client_activity.count(
+            client_id=request.principal.client_id,
+            operation=endpoint_name,
+            is_refused=problem is not None,
+            points=_moved(request, answered) if endpoint_name in _SAYS_POINTS else None,
+        )
     request_log.write(
         request=request, endpoint=endpoint_name, answer=answered, problem=problem, seconds=seconds
     )
@@ -172,6 +182,8 @@ def _is_secure(environ: Environ) -> bool:
 def _run(endpoint: Endpoint, request: Request) -> Answer:
     """Validate the request and call its endpoint, once more if the database connection had been lost."""
     body = _validated(endpoint, request)
+    if endpoint.name in _SAYS_POINTS:
+        request.points = body.points
     try:
         return endpoint.answer(request, body)
     except DatabaseUnavailable:
@@ -235,6 +247,14 @@ def _body_bytes(endpoint: Endpoint, request: Request) -> bytes:
 
 
 # --- What is answered -----------------------------------------------------------------------------------
+def _moved(request: Request, answered: Answer) -> int:
+    """The points that a request moved, or will where it was accepted: none of one that was refused, and
+    none of one that was answered with an earlier outcome."""
+    if answered.status not in (201, 202) or ("Idempotency-Replayed", "true") in answered.headers:
+        return 0
+    return request.points or 0
+
+
 def _refused(refusal: Refused | Refusal, request: Request) -> tuple[Problem, Answer]:
     headers: list[tuple[str, str]] = []
     if isinstance(refusal, Refused):

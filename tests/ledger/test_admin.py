@@ -29,7 +29,8 @@ def browser(member: Member) -> Browser:
 
 
 def address(model: type, page: str, *arguments: Any) -> str:
-    return reverse(f"admin:ledger_{model._meta.model_name}_{page}", args=arguments)  # type: ignore[attr-defined]
+    meta = model._meta  # type: ignore[attr-defined]
+    return reverse(f"admin:{meta.app_label}_{meta.model_name}_{page}", args=arguments)
 
 
 @pytest.mark.parametrize("model", [*READ_ONLY, Reason], ids=lambda model: model.__name__)
