@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
 import structlog
@@ -102,7 +103,7 @@ class Session:
             cursor.execute(statement, parameters or None)
             while True:
                 if cursor.description is not None:
-                    sets.append([tuple(row) for row in cursor.fetchall()])
+                    sets.append([tuple(map(_in_utc, row)) for row in cursor.fetchall()])
                 if not self.dialect.has_several_sets or not cursor.nextset():
                     return sets
 
@@ -164,6 +165,13 @@ class Session:
         write = log.info if isinstance(translated, dialects.RaisedError) else log.warning
         write("legacy_error", became=type(translated).__name__, error=str(error).strip()[:500])
         raise translated from error
+
+
+def _in_utc(value: Any) -> Any:
+    """A moment with a zone as the records want it; a local one is the adapter's to translate."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC)
+    return value
 
 
 @contextmanager

@@ -297,10 +297,13 @@ def test_local_time_is_the_legacys_own_on_postgresql(postgresql: Session) -> Non
     assert row == ("Asia/Seoul", timedelta(0))
 
 
-def test_a_moment_with_a_zone_is_the_same_moment_on_postgresql(postgresql: Session) -> None:
+def test_a_moment_with_a_zone_comes_in_utc_on_postgresql(postgresql: Session) -> None:
     at = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
-    assert one(postgresql.query("SELECT %s, '2026-03-04 05:06:07Z'::timestamptz", [at])) == (at, at)
+    row = one(postgresql.query("SELECT %s, '2026-03-04 05:06:07Z'::timestamptz", [at]))
+
+    assert row == (at, at)
+    assert [moment.tzinfo for moment in row] == [UTC, UTC]
 
 
 def test_a_key_fits_or_is_not_representable() -> None:
