@@ -8,3 +8,7 @@ class CutoverConfig(AppConfig):
 
     def ready(self) -> None:
         from cutover import checks  # noqa: F401
+        from cutover.callers_command import Callers
+        from legacy_bridge.reference.commands import register
+
+        register(Callers())

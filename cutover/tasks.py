@@ -1,13 +1,32 @@
 """What Celery does for the cutover; each task one call. A lost message costs time only: beat asks again."""
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
+import structlog
 from celery import shared_task
 
-from cutover import settling
+from cutover import callers, settling
 from ledger.tasks import LedgerTask
+from legacy_bridge.errors import LegacyError
+
+log = structlog.get_logger(__name__)
+
+#: Beat asks again every few minutes.
+_COUNTING_SECONDS: Final = 120.0
 
 
 @shared_task(base=LedgerTask, name="cutover.tasks.settle_intents")
 def settle_intents(**_: Any) -> int:
     return settling.settle_due()
+
+
+@shared_task(base=LedgerTask, name="cutover.tasks.count_callers")
+def count_callers(**_: Any) -> int:
+    """Rows read. What is not read in time is read by the next."""
+    try:
+        return callers.scan(now=datetime.now(UTC), budget_seconds=_COUNTING_SECONDS).rows_read
+    except (callers.NoHistory, LegacyError) as error:
+        # An operator is told by the page; there is nothing that a worker could do.
+        log.info("callers_not_counted", error=str(error)[:500])
+        return 0

@@ -152,6 +152,11 @@ class LegacyAdapter(ABC):
         for finding out who still calls procedures, and for following the legacy."""
         raise NotRepresentable("The legacy does not list its history.")
 
+    def row_before(self, session: Session, *, instant: datetime) -> str | None:
+        """A row id after which (`rows_after`) all rows that were recorded at or after `instant` come; None
+        when there is nothing before them. Only saves time: without it a scan begins with the first row."""
+        raise NotRepresentable("The legacy does not find rows by their moment.")
+
     def rows_by_reference(self, session: Session, *, reference: str, limit: int) -> Sequence[HistoryRow]:
         """Earns and spends that carry the caller's own `reference`, oldest first."""
         raise NotRepresentable("The legacy does not know references.")

@@ -43,6 +43,7 @@ app.conf.update(
     task_default_queue="commands",
     task_create_missing_queues=False,
     task_routes={
+        "cutover.tasks.count_callers": {"queue": "migrate"},
         "cutover.tasks.settle_intents": {"queue": "mirror"},
         "ledger.tasks.drain_inbox": {"queue": "commands"},
         "ledger.tasks.expire_points": {"queue": "expire"},
@@ -103,6 +104,11 @@ def schedule_the_recoverer(sender: Celery, **_: Any) -> None:
             "task": "cutover.tasks.settle_intents",
             "schedule": 2.0,
             "options": {"queue": "mirror", "expires": 2},
+        }
+        sender.conf.beat_schedule["count-callers"] = {
+            "task": "cutover.tasks.count_callers",
+            "schedule": 300.0,
+            "options": {"queue": "migrate", "expires": 300},
         }
 
 

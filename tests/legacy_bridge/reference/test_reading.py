@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 
 def test_a_member_that_was_never_seen(reference: Any) -> None:
     from legacy_bridge.errors import RefusedFact
@@ -105,3 +107,33 @@ def test_rows_are_followed_found_by_reference_and_by_id(reference: Any) -> None:
         ]
         assert reference.rows_by_id(opened, []) == []
         assert reference.last_row_id(opened, account_number=first.number) == last.row_id
+
+
+@pytest.mark.parametrize("vendor", ["postgresql", "mariadb"])
+def test_the_row_before_a_moment(legacy_database: Any, vendor: str) -> None:
+    from legacy_bridge.reference import ReferenceAdapter
+    from legacy_bridge.sessions import session
+    from tests.legacy_bridge.conftest import install_reference
+    from tests.legacy_bridge.reference.member import Member, seoul, stand_at
+
+    # A legacy of its own: of the shared one nobody knows what rows there are.
+    legacy_database(vendor)
+    install_reference()
+    reference = ReferenceAdapter()
+    member = Member(reference)
+    with session() as opened:
+        assert reference.row_before(opened, instant=seoul("2020-01-01 00:00")) is None
+    rows = []
+    # The second has a later id and an earlier moment: rows are not always in the order of their moments.
+    for moment in ("2020-03-01 12:00", "2020-02-01 12:00", "2020-04-01 12:00"):
+        stand_at(moment)
+        rows.append(member.earn(1).row_id)
+
+    def found(local: str) -> list[str | None]:
+        with session() as opened:
+            before = reference.row_before(opened, instant=seoul(local))
+            return [row.row_id for row in reference.rows_after(opened, row_id=before, limit=10)]
+
+    assert found("2020-03-01 12:00") == rows
+    assert found("2020-03-01 12:01") == rows[2:]
+    assert found("2020-05-01 00:00") == []
