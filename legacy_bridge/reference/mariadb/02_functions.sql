@@ -1,4 +1,5 @@
--- What the procedures share.
+-- What the procedures share. They ask for functions by SELECT ... INTO: a SET would lock every row that is read,
+-- and an index that is not the member's would make that rows of other members.
 DELIMITER $$
 
 -- The local time of the programme, or the moment at which the clock was stopped.
@@ -19,7 +20,7 @@ CREATE FUNCTION FN_LIVE_AMT(
     p_mbr_no CHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, p_now DATETIME(6)) RETURNS BIGINT
 READS SQL DATA
 BEGIN
-    RETURN (SELECT COALESCE(SUM(REMAIN_AMT), 0) FROM PT_LOT
+    RETURN (SELECT COALESCE(SUM(REMAIN_AMT), 0) FROM PT_LOT FORCE INDEX (IX_PT_LOT_MBR)
              WHERE MBR_NO = p_mbr_no AND OPEN_YN = 'Y' AND (EXPIRE_DTM IS NULL OR EXPIRE_DTM > p_now));
 END
 $$

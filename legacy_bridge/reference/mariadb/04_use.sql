@@ -28,7 +28,7 @@ proc: BEGIN
     DECLARE v_errno    INT;
     DECLARE v_errmsg   TEXT;
     DECLARE c_lot CURSOR FOR
-        SELECT LOT_SEQ, REMAIN_AMT FROM PT_LOT
+        SELECT LOT_SEQ, REMAIN_AMT FROM PT_LOT FORCE INDEX (IX_PT_LOT_MBR)
          WHERE MBR_NO = p_mbr_no AND OPEN_YN = 'Y' AND (EXPIRE_DTM IS NULL OR EXPIRE_DTM > o_reg_dtm)
          ORDER BY SAVE_DTM, LOT_SEQ;
     -- Whatever fails, all of it is taken back, and the caller gets a code like any other.
@@ -62,7 +62,7 @@ proc: BEGIN
             SET o_hist_seq = NULL, o_bal_amt = NULL, o_reg_dtm = NULL;
             ROLLBACK; SET o_result_cd = 'E07', o_result_msg = 'REQUEST ID IS IN USE'; LEAVE proc;
         ELSEIF v_done_mbr IS NOT NULL THEN
-            SET o_result_cd = 'S', o_result_msg = 'DONE BEFORE', o_lots = FN_HIST_LOTS(o_hist_seq);
+            SELECT 'S', 'DONE BEFORE', FN_HIST_LOTS(o_hist_seq) INTO o_result_cd, o_result_msg, o_lots;
             COMMIT; LEAVE proc;
         END IF;
     END IF;
@@ -70,8 +70,8 @@ proc: BEGIN
         ROLLBACK; SET o_result_cd = 'E09', o_result_msg = 'MEMBER IS BLOCKED'; LEAVE proc;
     END IF;
 
-    SET o_reg_dtm = PT_NOW();
-    SET v_live = FN_LIVE_AMT(p_mbr_no, o_reg_dtm);
+    SELECT PT_NOW() INTO o_reg_dtm;
+    SELECT FN_LIVE_AMT(p_mbr_no, o_reg_dtm) INTO v_live;
     IF v_live < p_amt THEN
         SET o_reg_dtm = NULL;
         ROLLBACK; SET o_result_cd = 'E01', o_result_msg = 'NOT ENOUGH POINTS'; LEAVE proc;
@@ -94,7 +94,7 @@ proc: BEGIN
     END WHILE;
     CLOSE c_lot;
 
-    SET o_result_cd = 'S', o_result_msg = 'OK', o_lots = FN_HIST_LOTS(o_hist_seq);
+    SELECT 'S', 'OK', FN_HIST_LOTS(o_hist_seq) INTO o_result_cd, o_result_msg, o_lots;
     COMMIT;
 END
 $$

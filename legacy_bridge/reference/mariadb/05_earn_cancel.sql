@@ -57,7 +57,7 @@ proc: BEGIN
             SET o_hist_seq = NULL, o_bal_amt = NULL, o_reg_dtm = NULL;
             ROLLBACK; SET o_result_cd = 'E07', o_result_msg = 'REQUEST ID IS IN USE'; LEAVE proc;
         ELSEIF v_done_mbr IS NOT NULL THEN
-            SET o_result_cd = 'S', o_result_msg = 'DONE BEFORE', o_lots = FN_HIST_LOTS(o_hist_seq);
+            SELECT 'S', 'DONE BEFORE', FN_HIST_LOTS(o_hist_seq) INTO o_result_cd, o_result_msg, o_lots;
             COMMIT; LEAVE proc;
         END IF;
     END IF;
@@ -75,15 +75,15 @@ proc: BEGIN
         ROLLBACK; SET o_result_cd = 'E04', o_result_msg = 'SPENT ALREADY'; LEAVE proc;
     END IF;
 
-    SET o_reg_dtm = PT_NOW();
+    SELECT PT_NOW() INTO o_reg_dtm;
     UPDATE PT_LOT SET REMAIN_AMT = REMAIN_AMT - p_amt, UPD_DTM = o_reg_dtm WHERE LOT_SEQ = v_lot_seq;
-    SET o_bal_amt = FN_LIVE_AMT(p_mbr_no, o_reg_dtm);
+    SELECT FN_LIVE_AMT(p_mbr_no, o_reg_dtm) INTO o_bal_amt;
     INSERT INTO PT_HIST (MBR_NO, HIST_CD, TYPE_CD, AMT, BAL_AMT, TRADE_NO, REQ_ID, ORG_SEQ, REG_ID, REG_DTM)
     VALUES (p_mbr_no, 'SC', p_type_cd, -p_amt, o_bal_amt, p_trade_no, p_req_id, p_org_seq, p_reg_id, o_reg_dtm);
     SET o_hist_seq = LAST_INSERT_ID();
     INSERT INTO PT_HIST_LOT (HIST_SEQ, ORD_NO, LOT_SEQ, AMT) VALUES (o_hist_seq, 1, v_lot_seq, -p_amt);
 
-    SET o_result_cd = 'S', o_result_msg = 'OK', o_lots = FN_HIST_LOTS(o_hist_seq);
+    SELECT 'S', 'OK', FN_HIST_LOTS(o_hist_seq) INTO o_result_cd, o_result_msg, o_lots;
     COMMIT;
 END
 $$

@@ -70,7 +70,7 @@ proc: BEGIN
             SET o_hist_seq = NULL, o_bal_amt = NULL, o_reg_dtm = NULL;
             ROLLBACK; SET o_result_cd = 'E07', o_result_msg = 'REQUEST ID IS IN USE'; LEAVE proc;
         ELSEIF v_done_mbr IS NOT NULL THEN
-            SET o_result_cd = 'S', o_result_msg = 'DONE BEFORE', o_lots = FN_HIST_LOTS(o_hist_seq);
+            SELECT 'S', 'DONE BEFORE', FN_HIST_LOTS(o_hist_seq) INTO o_result_cd, o_result_msg, o_lots;
             COMMIT; LEAVE proc;
         END IF;
     END IF;
@@ -82,7 +82,7 @@ proc: BEGIN
         ROLLBACK; SET o_result_cd = 'E03', o_result_msg = 'NOT CANCELLABLE'; LEAVE proc;
     END IF;
 
-    SET o_reg_dtm = PT_NOW();
+    SELECT PT_NOW() INTO o_reg_dtm;
     OPEN c_lot;
     INSERT INTO PT_HIST (MBR_NO, HIST_CD, TYPE_CD, AMT, BAL_AMT, TRADE_NO, REQ_ID, ORG_SEQ, REG_ID, REG_DTM)
     VALUES (p_mbr_no, 'UC', p_type_cd, p_amt, 0, p_trade_no, p_req_id, p_org_seq, p_reg_id, o_reg_dtm);
@@ -101,9 +101,9 @@ proc: BEGIN
     END WHILE;
     CLOSE c_lot;
 
-    SET o_bal_amt = FN_LIVE_AMT(p_mbr_no, o_reg_dtm);
+    SELECT FN_LIVE_AMT(p_mbr_no, o_reg_dtm) INTO o_bal_amt;
     UPDATE PT_HIST SET BAL_AMT = o_bal_amt WHERE HIST_SEQ = o_hist_seq;
-    SET o_result_cd = 'S', o_result_msg = 'OK', o_lots = FN_HIST_LOTS(o_hist_seq);
+    SELECT 'S', 'OK', FN_HIST_LOTS(o_hist_seq) INTO o_result_cd, o_result_msg, o_lots;
     COMMIT;
 END
 $$

@@ -25,7 +25,7 @@ proc: BEGIN
         SET o_mbr_cnt = NULL, o_lot_cnt = NULL, o_amt = NULL;
     END;
 
-    SET v_now = PT_NOW();
+    SELECT PT_NOW() INTO v_now;
     IF p_until_dtm IS NULL OR p_until_dtm > v_now THEN
         SET o_result_cd = 'E08', o_result_msg = 'NOT YET'; LEAVE proc;
     END IF;
@@ -43,12 +43,16 @@ proc: BEGIN
     SELECT DISTINCT MBR_NO FROM PT_LOT WHERE OPEN_YN = 'Y' AND EXPIRE_DTM <= p_until_dtm;
     -- Members first and in order, as every other procedure locks them.
     SELECT COUNT(*) INTO o_mbr_cnt
-      FROM TM_EXPIRE_MBR t STRAIGHT_JOIN PT_MBR m ON m.MBR_NO = t.MBR_NO FOR UPDATE;
+      FROM TM_EXPIRE_MBR t STRAIGHT_JOIN PT_MBR m FORCE INDEX (PRIMARY) ON m.MBR_NO = t.MBR_NO FOR UPDATE;
 
+    -- Only theirs: what others get back meanwhile, into lots that have lapsed, is for the next night. And by
+    -- these indexes: a scan would wait for rows of members whom somebody else has locked.
     INSERT INTO TM_EXPIRE_LOT
-    SELECT LOT_SEQ, MBR_NO, REMAIN_AMT, SAVE_DTM FROM PT_LOT
-     WHERE OPEN_YN = 'Y' AND EXPIRE_DTM <= p_until_dtm FOR UPDATE;
-    UPDATE PT_LOT l JOIN TM_EXPIRE_LOT t ON t.LOT_SEQ = l.LOT_SEQ SET l.REMAIN_AMT = 0, l.UPD_DTM = v_now;
+    SELECT l.LOT_SEQ, l.MBR_NO, l.REMAIN_AMT, l.SAVE_DTM
+      FROM TM_EXPIRE_MBR t STRAIGHT_JOIN PT_LOT l FORCE INDEX (IX_PT_LOT_MBR) ON l.MBR_NO = t.MBR_NO
+     WHERE l.OPEN_YN = 'Y' AND l.EXPIRE_DTM <= p_until_dtm FOR UPDATE;
+    UPDATE TM_EXPIRE_LOT t STRAIGHT_JOIN PT_LOT l FORCE INDEX (PRIMARY) ON l.LOT_SEQ = t.LOT_SEQ
+       SET l.REMAIN_AMT = 0, l.UPD_DTM = v_now;
     INSERT INTO PT_HIST (MBR_NO, HIST_CD, AMT, BAL_AMT, REG_ID, REG_DTM)
     SELECT MBR_NO, 'EX', -SUM(AMT), FN_LIVE_AMT(MBR_NO, v_now), p_reg_id, v_now
       FROM TM_EXPIRE_LOT GROUP BY MBR_NO ORDER BY MBR_NO;

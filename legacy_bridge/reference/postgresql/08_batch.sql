@@ -10,20 +10,23 @@ CREATE PROCEDURE legacy.PR_POINT_EXPIRE(
     OUT o_amt        BIGINT)
 LANGUAGE plpgsql AS $$
 DECLARE
-    v_now TIMESTAMP := legacy.PT_NOW();
+    v_now  TIMESTAMP := legacy.PT_NOW();
+    v_mbrs CHAR(20)[];
 BEGIN
     IF p_until_dtm IS NULL OR p_until_dtm > v_now THEN
         o_result_cd := 'E08'; o_result_msg := 'NOT YET'; RETURN;
     END IF;
     -- Members first and in order, as every other procedure locks them.
-    PERFORM 1 FROM legacy.PT_MBR
-      WHERE MBR_NO IN (SELECT MBR_NO FROM legacy.PT_LOT WHERE REMAIN_AMT > 0 AND EXPIRE_DTM <= p_until_dtm)
-      ORDER BY MBR_NO FOR UPDATE;
+    SELECT array_agg(MBR_NO) INTO v_mbrs
+      FROM (SELECT MBR_NO FROM legacy.PT_MBR
+             WHERE MBR_NO IN (SELECT MBR_NO FROM legacy.PT_LOT WHERE REMAIN_AMT > 0 AND EXPIRE_DTM <= p_until_dtm)
+             ORDER BY MBR_NO FOR UPDATE) m;
 
+    -- Only theirs: what others get back meanwhile, into lots that have lapsed, is for the next night.
     WITH lapsed AS MATERIALIZED (
-        SELECT LOT_SEQ, MBR_NO, REMAIN_AMT, SAVE_DTM FROM legacy.PT_LOT
-         WHERE REMAIN_AMT > 0 AND EXPIRE_DTM <= p_until_dtm
-         FOR UPDATE
+        SELECT l.LOT_SEQ, l.MBR_NO, l.REMAIN_AMT, l.SAVE_DTM
+          FROM unnest(v_mbrs) AS m (MBR_NO) JOIN legacy.PT_LOT l ON l.MBR_NO = m.MBR_NO
+         WHERE l.REMAIN_AMT > 0 AND l.EXPIRE_DTM <= p_until_dtm
     ), emptied AS (
         UPDATE legacy.PT_LOT l SET REMAIN_AMT = 0, UPD_DTM = v_now FROM lapsed WHERE l.LOT_SEQ = lapsed.LOT_SEQ
     ), written AS (
