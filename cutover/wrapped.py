@@ -343,8 +343,9 @@ def check_representable(command: Earn | Cancel) -> None:
     target = situation.target
     if isinstance(command, Cancel):
         if target is not None and target.kind in ("earn", "spend"):
-            part = command.points is not None and command.points != target.points
-            _check_cancel(adapter, kind=target.kind, is_part=part)
+            points = command.points or target.points
+            # More than the whole is no part: it is not cancellable, and the ledger's inbox says so.
+            _check_cancel(adapter, kind=target.kind, is_part=points < target.points)
     else:
         policies.current().reason_for(code=command.reason, kind="earn")
         if command.expires_at is not UNSET and not adapter.takes_expires_at:
