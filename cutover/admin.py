@@ -1,6 +1,6 @@
 """The cutover in the admin: looked at here, and changed by its commands."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from django.conf import settings
@@ -12,8 +12,8 @@ from django.utils.translation import gettext_lazy as _
 
 from cutover import callers, callers_report
 from cutover.models import CallerScan
+from ledger import clock
 from ledger.admin import ReadOnlyAdmin
-from ledger.clock import programme_zone
 
 #: What can be chosen on the page; None is all that was counted.
 _WINDOWS: Final = ((1, _("today")), (7, _("7 days")), (30, _("30 days")), (None, _("all")))
@@ -29,7 +29,7 @@ class CallersAdmin(ReadOnlyAdmin):
         days = _days(request.GET.get("days", ""))
         since = None
         if days is not None:
-            since = callers.today(datetime.now(UTC)) - timedelta(days=days - 1)
+            since = callers.today(clock.now()) - timedelta(days=days - 1)
         found = callers_report.report(since=since)
         context = {
             **self.admin_site.each_context(request),
@@ -42,7 +42,7 @@ class CallersAdmin(ReadOnlyAdmin):
                 (_("Through the API"), found.through_api),
             ],
             "windows": [(number, text, number == days) for number, text in _WINDOWS],
-            "zone": programme_zone(),
+            "zone": clock.programme_zone(),
             "has_legacy": settings.HAS_LEGACY,
         }
         return TemplateResponse(request, "admin/cutover/callers.html", context)

@@ -156,18 +156,22 @@ def rescan(*, since: date | None) -> None:
 def scan(
     *,
     now: datetime,
-    first_since: date | None = None,
+    since: date | None = None,
     budget_seconds: float = float("inf"),
     on_batch: Callable[[CallerScan], object] = lambda state: None,
 ) -> CallerScan:
     """Count what came since the last scan, for at most `budget_seconds`; where it stands then.
 
-    A first scan begins with the rows of `first_since`, or those of the last days. Raises NoHistory,
-    LegacyError and DatabaseError; what was counted before stands.
+    `now` is business time, as the legacy's rows are. A first scan begins with the rows of `since`, or those
+    of the last days; when what was counted begins later than `since`, all is counted anew from there. Raises
+    NoHistory, LegacyError and DatabaseError; what was counted before stands.
     """
     check_history()
-    if not CallerScan.objects.filter(id=1).exists():
-        rescan(since=first_since or today(now) - timedelta(days=FIRST_SCAN_DAYS))
+    state = CallerScan.objects.filter(id=1).first()
+    if state is None:
+        rescan(since=since or today(now) - timedelta(days=FIRST_SCAN_DAYS))
+    elif since is not None and state.counted_since is not None and day_start(since) < state.counted_since:
+        rescan(since=since)
     try:
         return _scan(now=now, ends=time.monotonic() + budget_seconds, on_batch=on_batch)
     except NotRepresentable as error:
@@ -187,14 +191,14 @@ def _scan(*, now: datetime, ends: float, on_batch: Callable[[CallerScan], object
         # Whoever was overtaken goes on from what the other wrote.
         with suppress(_Overtaken):
             if len(final) == _BATCH_ROWS:
-                _commit(state, final, young=None, now=now)
+                _commit(state, final, young=None)
                 if time.monotonic() > ends:
                     return CallerScan.objects.get(id=1)
             else:
                 young, is_all = _count_young(
                     rows[len(final) :], is_all=len(rows) < _BATCH_ROWS, state=state, ends=ends
                 )
-                _commit(state, final, young=young, now=now, is_behind=not is_all)
+                _commit(state, final, young=young, is_behind=not is_all)
                 return CallerScan.objects.get(id=1)
 
 
@@ -216,7 +220,6 @@ def _commit(
     final: Sequence[HistoryRow],
     *,
     young: _Counted | None,
-    now: datetime,
     is_behind: bool = True,
 ) -> None:
     """What was counted, and how far: together. `young` is None when there is more to read first.
@@ -230,7 +233,7 @@ def _commit(
         if final:
             changes |= {"watermark": final[-1].row_id, "watermark_at": final[-1].recorded_at}
         if young is not None and not is_behind:
-            changes["reached_end_at"] = now
+            changes["reached_end_at"] = datetime.now(UTC)
         if not CallerScan.objects.filter(id=1, revision=state.revision).update(
             revision=F("revision") + 1, rows_read=F("rows_read") + len(final), **changes
         ):

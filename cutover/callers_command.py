@@ -4,7 +4,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -46,10 +46,11 @@ class Callers(Subcommand):
     def handle(self, command: BaseCommand, options: dict[str, Any]) -> None:
         # Models and settings are there only now: this class is made while applications are loaded.
         from cutover import callers, callers_report
+        from ledger import clock
 
         if options["rescan"] and options["no_scan"]:
             raise CommandError("Give --rescan or --no-scan, not both.", returncode=EXIT_WRONG_USE)
-        now = datetime.now(UTC)
+        now = clock.now()
         since = options["since"]
         if options["days"] is not None:
             since = callers.today(now) - timedelta(days=options["days"] - 1)
@@ -58,7 +59,7 @@ class Callers(Subcommand):
             if options["rescan"]:
                 callers.rescan(since=since)
             if not options["no_scan"]:
-                callers.scan(now=now, first_since=since, on_batch=_Said(command).say)
+                callers.scan(now=now, since=since, on_batch=_Said(command).say)
         except callers.NoHistory as error:
             raise CommandError(str(error), returncode=EXIT_WRONG_USE) from error
         found = callers_report.report(since=since)
@@ -99,7 +100,7 @@ def _text(found: "Report") -> Iterable[str]:
         if found.since is not None:
             yield f"Told of: rows since {found.since.isoformat()}."
             if not found.reaches_back:
-                yield "What is older than the rows that were read is not known: --rescan reads it."
+                yield "What is older than the rows that were read is not known."
         yield from _section("Called directly", found.direct)
         yield from _section(
             "Not known yet (the account has an operation that is not settled)", found.undecided

@@ -72,11 +72,11 @@ class Report:
 
     @property
     def reaches_back(self) -> bool:
-        """Whether all days that were asked for were counted."""
+        """Whether all days that were asked for are among those that are counted."""
         if self.scan is None:
             return False
         counted = self.scan.counted_since
-        return counted is None or (self.since is not None and day_start(self.since) >= counted)
+        return counted is None or self.since is None or day_start(self.since) >= counted
 
 
 def report(*, since: date | None) -> Report:

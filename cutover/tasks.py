@@ -1,12 +1,12 @@
 """What Celery does for the cutover; each task one call. A lost message costs time only: beat asks again."""
 
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
 from celery import shared_task
 
 from cutover import callers, settling
+from ledger import clock
 from ledger.tasks import LedgerTask
 from legacy_bridge.errors import LegacyError
 
@@ -25,7 +25,7 @@ def settle_intents(**_: Any) -> int:
 def count_callers(**_: Any) -> int:
     """Rows read. What is not read in time is read by the next."""
     try:
-        return callers.scan(now=datetime.now(UTC), budget_seconds=_COUNTING_SECONDS).rows_read
+        return callers.scan(now=clock.now(), budget_seconds=_COUNTING_SECONDS).rows_read
     except (callers.NoHistory, LegacyError) as error:
         # An operator is told by the page; there is nothing that a worker could do.
         log.info("callers_not_counted", error=str(error)[:500])

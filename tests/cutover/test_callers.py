@@ -18,7 +18,7 @@ from celery import Celery
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -233,13 +233,13 @@ def test_only_the_days_that_are_asked_for(voucher: Service, account: str) -> Non
     assert voucher.counted(since=today - timedelta(days=2)) == {EARN: (1, 1)}
     assert callers_report.report(since=today - timedelta(days=10)).reaches_back
     assert not callers_report.report(since=today - timedelta(days=11)).reaches_back
-    assert not callers_report.report(since=None).reaches_back
 
     callers.rescan(since=None)
     scan(minutes_later=10)
 
     assert voucher.counted() == {EARN: (3, 3)}
-    assert callers_report.report(since=None).reaches_back
+    assert CallerScan.objects.get().counted_since is None
+    assert callers_report.report(since=today - timedelta(days=10_000)).reaches_back
 
 
 def stand_at(instant: datetime) -> None:
@@ -404,13 +404,40 @@ def test_what_was_never_read_is_not_told_as_nothing(voucher: Service, account: s
     assert voucher.counted() == {EARN: (1, 1)}
 
 
-def test_an_older_day_than_was_read_is_said_to_be_unknown_until_it_is_read(account: str) -> None:
+def test_an_older_day_than_was_counted_is_counted_from_there(voucher: Service, account: str) -> None:
     today = callers.today(datetime.now(UTC))
+    stand_at(datetime.now(UTC) - timedelta(days=50))
+    voucher.earns(account, 1)
     old = (today - timedelta(days=60)).isoformat()
 
-    assert "--rescan reads it" in told("--since", old)
-    assert json.loads(told("--since", old, "--json"))["is_complete"] is False
-    assert json.loads(told("--since", old, "--rescan", "--json"))["is_complete"] is True
+    assert "is not known" in told("--no-scan", "--since", old)
+    assert json.loads(told("--no-scan", "--since", old, "--json"))["is_complete"] is False
+    assert voucher.counted() == {}
+    assert json.loads(told("--since", old, "--json"))["is_complete"] is True
+    assert voucher.counted() == {EARN: (1, 1)}
+    # A later day asks for nothing new.
+    assert json.loads(told("--days", "1", "--json"))["callers"] is not None
+    assert voucher.counted() == {EARN: (1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("constraint", "statement"),
+    [
+        ("caller_scan_is_one_row", "UPDATE cutover_caller_scan SET id = 2"),
+        ("caller_day_has_origin", "UPDATE cutover_caller_day SET origin = 'other' WHERE caller = %s"),
+        ("caller_day_has_rows", "UPDATE cutover_caller_day SET rows = 0 WHERE caller = %s"),
+    ],
+)
+def test_the_database_refuses_counts_that_cannot_be(
+    voucher: Service, account: str, constraint: str, statement: str
+) -> None:
+    voucher.earns(account, 1)
+    scan()
+
+    with pytest.raises(IntegrityError, match=constraint), connection.cursor() as cursor:
+        cursor.execute(statement, [voucher.name] if "%s" in statement else [])
+
+    assert voucher.counted() == {EARN: (1, 1)}
 
 
 def test_an_adapter_without_history_is_told_of(monkeypatch: pytest.MonkeyPatch, legacy_only: Any) -> None:
