@@ -90,12 +90,22 @@ class Session:
         try:
             sets = self._sets_of(statement, parameters)
         except Error as error:
+            self._undo_what_was_left_open()
             self._raise(error)
         self.answered += 1
         if self._is_in_transaction and statement.lstrip()[:4].upper() in ("CALL", "EXEC"):
             is_open = self.dialect.has_open_transaction(self._database.connection)
             self.was_committed_inside = self.was_committed_inside or is_open is False
         return sets
+
+    def _undo_what_was_left_open(self) -> None:
+        """A procedure that begins a transaction, and fails without a handler, leaves it open: whatever came
+        next on this connection would commit it."""
+        if self._is_in_transaction or self.vendor != "mysql":
+            return
+        if self.dialect.is_open(self._database.connection):
+            with suppress(Exception):
+                self._database.connection.rollback()
 
     def _sets_of(self, statement: str, parameters: Sequence[Any]) -> list[list[tuple[Any, ...]]]:
         sets: list[list[tuple[Any, ...]]] = []

@@ -20,6 +20,7 @@ WITHOUT_STACK = frozenset(
         "contract",
         "diffsettings",
         "help",
+        "legacy",
         "lintmigrations",
         "makemessages",
         "makemigrations",
@@ -44,7 +45,9 @@ def run(argv: list[str]) -> None:
 
         raise SystemExit(run_tests(argv[argv.index("test") + 1 :]))
     if not os.environ.get("DATABASE_URL") and command not in STARTERS and not asks_for_help:
-        find_stack(needed=command not in WITHOUT_STACK)
+        # The other subcommands of `legacy` look at the legacy's own database alone.
+        asks_the_ledger = command == "legacy" and "callers" in argv
+        find_stack(needed=command not in WITHOUT_STACK or asks_the_ledger)
 
     from django.core.management import execute_from_command_line
 

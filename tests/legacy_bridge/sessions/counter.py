@@ -52,6 +52,13 @@ BEGIN
     SELECT SLEEP(p_seconds);
 END
 //
+CREATE PROCEDURE add_and_leave_open()
+BEGIN
+    START TRANSACTION;
+    UPDATE counter SET value = value + 1 WHERE number = 1;
+    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'left open';
+END
+//
 CREATE PROCEDURE add_stubbornly(IN p_seconds DOUBLE)
 BEGIN
     DECLARE v_turns INT DEFAULT 0;

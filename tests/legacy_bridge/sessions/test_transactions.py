@@ -57,6 +57,21 @@ def test_a_procedure_that_commits_is_refused_or_noticed_in_a_transaction(url: st
     assert value(beside) == before + (0 if beside.is_postgresql else 1)
 
 
+def test_what_a_failing_procedure_leaves_open_is_never_committed(url: str, beside: Beside) -> None:
+    before = value(beside)
+
+    with session() as opened:
+        if opened.vendor == "postgresql":
+            pytest.skip("a procedure of PostgreSQL cannot leave a transaction open")
+        for _ in range(2):
+            with pytest.raises(RaisedError, match="left open"):
+                call_procedure(opened, "add_and_leave_open", [])
+        with opened.transaction():
+            call_procedure(opened, "add_slowly", [0.0])
+
+    assert value(beside) == before + 1
+
+
 def test_a_procedure_that_commits_does_so_outside_of_a_transaction(proxy: TcpProxy, beside: Beside) -> None:
     before = value(beside)
     calling = in_thread(lambda: call("add_and_commit", 0.5))
