@@ -17,7 +17,7 @@ from django.db import IntegrityError
 
 from cutover import identifiers, routes
 from cutover.routes import CurrentRoute
-from ledger.database import commit_each, violated_constraint
+from ledger.database import commit_as_one, commit_each, fetch_in_savepoint, violated_constraint
 from ledger.operations import elsewhere
 from ledger.operations.elsewhere import Statement, Undecided
 from legacy_bridge.records import (
@@ -30,7 +30,7 @@ from legacy_bridge.records import (
 )
 
 #: How long after the legacy's own timeout an intent is left to whoever opened it.
-_LEASE_GRACE_SECONDS: Final = 5.0
+_LEASE_GRACE_SECONDS: Final = 3.0
 
 _OPEN: Final = """
 INSERT INTO cutover_intent (
@@ -48,10 +48,18 @@ INSERT INTO cutover_intent (
 _ASSERT_EPOCH: Final = "SELECT cutover_assert_epoch(%s, %s)"
 _ASSERT_ATTEMPT: Final = "SELECT cutover_assert_attempt(%s, %s)"
 _ASSERT_CANCELLED: Final = "SELECT cutover_assert_cancelled(%s, %s)"
+# The intent first, and the operation only if that was settled here: `ended` ends in its WHERE clause.
 _SETTLE: Final = """
-UPDATE cutover_intent
-SET state = %(state)s, settled_at = clock_timestamp(), settled_by = %(by)s, last_error = ''
-WHERE operation_id = %(operation_id)s AND state IN ('open', 'in_doubt')
+WITH settled AS (
+    UPDATE cutover_intent
+    SET state = %(state)s, settled_at = clock_timestamp(), settled_by = %(by)s, last_error = ''
+    WHERE operation_id = %(operation_id)s AND state IN ('open', 'in_doubt')
+        AND attempts = coalesce(%(attempt)s::integer, attempts)
+    RETURNING id
+), ended AS (
+    {ended} AND EXISTS (SELECT 1 FROM settled)
+)
+SELECT count(*) FROM settled
 """
 _FORGET: Final = "DELETE FROM cutover_intent WHERE operation_id = %s AND state = 'open'"
 _RELEASE: Final = """
@@ -138,9 +146,12 @@ def open_intent(
         ),
     ]
     if isinstance(request, CancelRequest):
-        # The open intent keeps others off the account: what was cancelled before stands now.
+        # The open intent keeps others off the account: what was cancelled before stands now. This is asked
+        # after the intent is there, and so not in one statement with it.
         statements.append((_ASSERT_CANCELLED, [undecided.cancels_id, request.already_cancelled_points]))
-    commit_each(statements)
+        commit_each(statements)
+    else:
+        commit_as_one(statements)
 
 
 def complete(*, operation_id: UUID, decision: Decision, by: str, attempt: int | None) -> None:
@@ -152,17 +163,27 @@ def complete(*, operation_id: UUID, decision: Decision, by: str, attempt: int | 
         counterpart_id=decision.row_id,
         shares=shares_of(decision),
     )
-    _end(operation_id, [ended, (_SETTLE, {"operation_id": operation_id, "state": "done", "by": by})], attempt)
+    _settle(ended, operation_id=operation_id, state="done", by=by, attempt=attempt)
 
 
 def refuse(*, operation_id: UUID, refusal: dict[str, Any], by: str, attempt: int | None) -> None:
     """End an operation as refused; the key keeps the refusal. Raises TakenOver."""
     ended = elsewhere.fail(operation_id=operation_id, refusal=refusal)
-    _end(
-        operation_id,
-        [ended, (_SETTLE, {"operation_id": operation_id, "state": "refused", "by": by})],
-        attempt,
-    )
+    _settle(ended, operation_id=operation_id, state="refused", by=by, attempt=attempt)
+
+
+def _settle(ended: Statement, *, operation_id: UUID, state: str, by: str, attempt: int | None) -> None:
+    """End an intent and its operation in one statement, if `attempt` is still the last. Raises TakenOver."""
+    text, parameters = ended
+    own = {"operation_id": operation_id, "state": state, "by": by, "attempt": attempt}
+    try:
+        ((settled,),) = fetch_in_savepoint(_SETTLE.format(ended=text), {**dict(parameters), **own})
+    except IntegrityError as error:
+        if violated_constraint(error) == "operation_outcome_is_final":
+            raise TakenOver from error
+        raise
+    if not settled:
+        raise TakenOver
 
 
 def _end(operation_id: UUID, statements: list[Statement], attempt: int | None) -> None:

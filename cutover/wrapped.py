@@ -16,7 +16,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError
 
-from cutover import intents
+from cutover import identifiers, intents
 from cutover.intents import FIRST_ATTEMPT
 from cutover.refusals import refusal_of
 from cutover.situation import CancelTarget, Situation, read
@@ -39,7 +39,7 @@ from ledger.errors import (
 )
 from ledger.idempotency import fingerprint
 from ledger.operations.elsewhere import Undecided, guessed_kind
-from ledger.records import Outcome
+from ledger.records import LotShare, OperationRecord, Outcome
 from ledger.rules import DEFAULT_CANCEL_REASON, check_occurred_at, expiry_of, points_to_cancel
 from legacy_bridge import configured, errors, giving, sessions
 from legacy_bridge.adapter import Feature, LegacyAdapter
@@ -47,6 +47,7 @@ from legacy_bridge.records import (
     BY_LEGACY,
     ByLegacy,
     CancelRequest,
+    Decision,
     EarnRequest,
     Request,
     SpendRequest,
@@ -148,7 +149,7 @@ def _attempt(command: Command, situation: Situation, *, accepted_at: datetime | 
                 raise
             is_noted = True
             crash_points.reach("legacy.intent_open")
-            return _give(adapter, session, request)
+            return _give(adapter, session, undecided, request)
     except intents.TakenOver:
         ended = read(command)
         return None if ended.known is None else _replay(command, ended)
@@ -183,7 +184,9 @@ def _refuse_here(undecided: Undecided, refusal: Refusal, *, is_accepted: bool) -
     raise refusal
 
 
-def _give(adapter: LegacyAdapter, session: sessions.Session, request: Request) -> Outcome:
+def _give(
+    adapter: LegacyAdapter, session: sessions.Session, undecided: Undecided, request: Request
+) -> Outcome:
     """Call the legacy for an intent that is open, and end it. Raises what became of it, and TakenOver.
 
     What is unknown leaves here as the bridge's own error, so that its connection is closed: the recoverer
@@ -211,8 +214,34 @@ def _give(adapter: LegacyAdapter, session: sessions.Session, request: Request) -
     except DatabaseError as error:
         raise errors.OutcomeUnknown(f"The outcome was not kept: {error}") from error
     crash_points.reach("legacy.outcome_kept")
-    record = queries.first_outcomes([operation_id])[operation_id]
-    return Outcome(operation=record)
+    return Outcome(operation=_record(undecided, request, decision))
+
+
+def _record(undecided: Undecided, request: Request, decision: Decision) -> OperationRecord:
+    """What `queries.first_outcomes` reads of the operation, without asking: it was written a moment ago."""
+    command = undecided.command
+    shares = decision.shares
+    return OperationRecord(
+        id=request.operation_id,
+        kind=undecided.kind,
+        state="completed",
+        account_number=undecided.account_number,
+        points=undecided.points,
+        reason=request.reason,
+        reference=request.reference,
+        occurred_at=getattr(command, "occurred_at", None),
+        recorded_at=decision.recorded_at,
+        cancels=undecided.cancels_id,
+        cancellable_points=0 if isinstance(request, CancelRequest) else undecided.points,
+        balance_after=decision.balance_after,
+        lots=None
+        if shares is None
+        else [
+            LotShare(lot=identifiers.lot_id(share.lot_id), points=share.points, expires_at=share.expires_at)
+            for share in shares
+        ],
+        metadata=getattr(command, "metadata", None),
+    )
 
 
 @contextmanager

@@ -6,8 +6,9 @@ transactions, so that they are prepared once per connection
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import count
 from typing import Any, Final, NoReturn
 
 import psycopg
@@ -74,6 +75,53 @@ def commit_each(statements: Sequence[tuple[str, Parameters]]) -> list[list[tuple
             if not session.closed and session.info.transaction_status != TransactionStatus.IDLE:
                 session.rollback()
             raise
+
+
+def commit_as_one(statements: Sequence[tuple[str, Parameters]]) -> None:
+    """Run these as one statement, and so as one transaction: one round trip, and nothing to begin or commit.
+
+    Writes (INSERT, UPDATE, DELETE without WITH or RETURNING) must be of different rows, for all of them see
+    the same snapshot; selects are of functions called for what they refuse, which see what is committed when
+    they are called. Raises what `commit_each` raises.
+    """
+    text, names = _folded(tuple(text for text, _ in statements))
+    parameters: dict[str, Any] = {}
+    for step, (_, given) in enumerate(statements):
+        values = given.items() if isinstance(given, Mapping) else enumerate(given)
+        parameters.update((f"step_{step}_{name}", value) for name, value in values)
+    fetch_in_savepoint(text, {name: parameters[name] for name in names})
+
+
+def fetch_in_savepoint(statement: str, parameters: Parameters) -> list[tuple[Any, ...]]:
+    """Run one statement that stands for itself, also within a transaction of the caller's, which goes on
+    when it is refused; its rows."""
+    if not connections[DEFAULT_DB_ALIAS].in_atomic_block:
+        return fetch_all(statement, parameters)
+    with transaction.atomic():
+        return fetch_all(statement, parameters)
+
+
+@lru_cache(maxsize=64)
+def _folded(texts: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """One statement that does what `texts` do, and the names of its parameters."""
+    writes: list[str] = []
+    calls: list[str] = []
+    names: list[str] = []
+    for step, text in enumerate(texts):
+        position = count()
+
+        def name(found: re.Match[str], step: int = step, position: Iterator[int] = position) -> str:
+            if found[0] == "%%":
+                return "%%"
+            names.append(f"step_{step}_{next(position) if found[1] is None else found[1]}")
+            return f"%({names[-1]})s"
+
+        own = _PLACEHOLDER.sub(name, text).strip()
+        if own.startswith("SELECT "):
+            calls.append(own.removeprefix("SELECT "))
+        else:
+            writes.append(f"step_{step} AS ({own} RETURNING 1)")
+    return f"WITH {', '.join(writes)} SELECT {', '.join(calls) or '1'}", tuple(dict.fromkeys(names))
 
 
 def _sent(
