@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.faults.legacies import KINDS, Products
+from tests.legacy_bridge.conftest import _databases  # noqa: F401
+from tests.tcp_proxy import Behaviour
+
 if TYPE_CHECKING:
     from pointsystem.embedded.stack import Stack
+    from tests.faults.legacies import Kind, Product
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +39,38 @@ def api_key(stack: Stack) -> str:
     arguments = [argument for scope in scopes for argument in ("--scope", scope)]
     key: str = json.loads(stack.manage("create_client", "order", *arguments, "--json"))["key"]
     return key
+
+
+@pytest.fixture(scope="session")
+def _products(
+    request: pytest.FixtureRequest,
+    _databases: Any,  # noqa: F811
+    django_db_blocker: Any,
+) -> Iterator[Products]:
+    asked_for = {
+        item.callspec.params["product"].name
+        for item in request.session.items
+        if "product" in getattr(getattr(item, "callspec", None), "params", {})
+    }
+    # Legacies are installed through the bridge, by a thread that starts the next product.
+    with django_db_blocker.unblock():
+        products = Products([kind for kind in KINDS if kind.name in asked_for], _databases.make)
+        yield products
+        products.stop()
+
+
+@pytest.fixture(scope="session", params=KINDS, ids=lambda kind: kind.name)
+def product(request: pytest.FixtureRequest, _products: Products) -> Iterator[Product]:
+    """A whole product over a legacy of each kind, behind a proxy."""
+    kind: Kind = request.param
+    yield _products.get(kind)
+    _products.put_away(kind)
+
+
+@pytest.fixture
+def quiet(product: Product) -> Iterator[None]:
+    """The proxy is open before and after a test, and whatever happened, no answer was a 500."""
+    product.proxy.behave(Behaviour.PASS)
+    yield
+    product.proxy.behave(Behaviour.PASS)
+    assert product.server_errors() == []
