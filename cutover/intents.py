@@ -59,7 +59,11 @@ WITH settled AS (
 ), ended AS (
     {ended} AND EXISTS (SELECT 1 FROM settled)
 )
-SELECT count(*) FROM settled
+SELECT count(*), set_config(
+    'synchronous_commit', CASE %(durability)s::text WHEN 'off' THEN 'off'
+    ELSE current_setting('synchronous_commit') END, true
+)
+FROM settled
 """
 _FORGET: Final = "DELETE FROM cutover_intent WHERE operation_id = %s AND state = 'open'"
 _RELEASE: Final = """
@@ -154,8 +158,14 @@ def open_intent(
         commit_as_one(statements)
 
 
-def complete(*, operation_id: UUID, decision: Decision, by: str, attempt: int | None) -> None:
-    """End an operation as the legacy decided it. `attempt` is None for a person. Raises TakenOver."""
+def complete(
+    *, operation_id: UUID, decision: Decision, by: str, attempt: int | None, is_durable: bool = True
+) -> None:
+    """End an operation as the legacy decided it. `attempt` is None for a person. Raises TakenOver.
+
+    Without `is_durable` the commit does not wait for the disk: should the server crash within the next
+    moment, the intent is open again, and the legacy is asked for the same outcome.
+    """
     ended = elsewhere.complete(
         operation_id=operation_id,
         recorded_at=decision.recorded_at,
@@ -163,21 +173,30 @@ def complete(*, operation_id: UUID, decision: Decision, by: str, attempt: int | 
         counterpart_id=decision.row_id,
         shares=shares_of(decision),
     )
-    _settle(ended, operation_id=operation_id, state="done", by=by, attempt=attempt)
+    _settle(ended, operation_id=operation_id, state="done", by=by, attempt=attempt, is_durable=is_durable)
 
 
 def refuse(*, operation_id: UUID, refusal: dict[str, Any], by: str, attempt: int | None) -> None:
     """End an operation as refused; the key keeps the refusal. Raises TakenOver."""
     ended = elsewhere.fail(operation_id=operation_id, refusal=refusal)
-    _settle(ended, operation_id=operation_id, state="refused", by=by, attempt=attempt)
+    # Always durable: a refusal that was told must not turn into a spend when the legacy is asked again.
+    _settle(ended, operation_id=operation_id, state="refused", by=by, attempt=attempt, is_durable=True)
 
 
-def _settle(ended: Statement, *, operation_id: UUID, state: str, by: str, attempt: int | None) -> None:
+def _settle(
+    ended: Statement, *, operation_id: UUID, state: str, by: str, attempt: int | None, is_durable: bool
+) -> None:
     """End an intent and its operation in one statement, if `attempt` is still the last. Raises TakenOver."""
     text, parameters = ended
-    own = {"operation_id": operation_id, "state": state, "by": by, "attempt": attempt}
+    own = {
+        "operation_id": operation_id,
+        "state": state,
+        "by": by,
+        "attempt": attempt,
+        "durability": "on" if is_durable else "off",
+    }
     try:
-        ((settled,),) = fetch_in_savepoint(_SETTLE.format(ended=text), {**dict(parameters), **own})
+        ((settled, _),) = fetch_in_savepoint(_SETTLE.format(ended=text), {**dict(parameters), **own})
     except IntegrityError as error:
         if violated_constraint(error) == "operation_outcome_is_final":
             raise TakenOver from error

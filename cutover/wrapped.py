@@ -42,7 +42,7 @@ from ledger.operations.elsewhere import Undecided, guessed_kind
 from ledger.records import LotShare, OperationRecord, Outcome
 from ledger.rules import DEFAULT_CANCEL_REASON, check_occurred_at, expiry_of, points_to_cancel
 from legacy_bridge import configured, errors, giving, sessions
-from legacy_bridge.adapter import Feature, LegacyAdapter
+from legacy_bridge.adapter import Feature, LegacyAdapter, Settling
 from legacy_bridge.records import (
     BY_LEGACY,
     ByLegacy,
@@ -96,9 +96,10 @@ def execute(command: Command, *, accepted_at: datetime | None = None) -> Outcome
             if outcome is not None:
                 return outcome
             waited_for = AccountBusy("Another operation on this account is still being run.")
-        if time.monotonic() + pause_seconds > give_up_at:
+        left_seconds = give_up_at - time.monotonic()
+        if left_seconds <= 0:
             raise waited_for
-        time.sleep(pause_seconds * random.uniform(0.5, 1.5))
+        time.sleep(min(pause_seconds * random.uniform(0.5, 1.5), left_seconds))
         pause_seconds = min(pause_seconds * 2, 0.1)
 
 
@@ -196,7 +197,14 @@ def _give(
     try:
         decision = giving.give(adapter, session, request)
         crash_points.reach("legacy.decided")
-        intents.complete(operation_id=operation_id, decision=decision, by="call", attempt=FIRST_ATTEMPT)
+        intents.complete(
+            operation_id=operation_id,
+            decision=decision,
+            by="call",
+            attempt=FIRST_ATTEMPT,
+            # What the legacy can surely be asked for again need not wait for our disk.
+            is_durable=adapter.settling is Settling.BY_NEW_ROW,
+        )
     except errors.Refused as refused:
         refusal = refusal_of(refused)
         with _unknown_unless_kept():

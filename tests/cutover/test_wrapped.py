@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from cutover import face
+from cutover import face, intents
 from cutover.models import Intent
 from ledger import errors
+from ledger.database import fetch_all
 from ledger.models import Operation
 from tests.factories import CancelFactory, ClientFactory, EarnFactory, SpendFactory, account_number
 
@@ -50,3 +51,24 @@ def test_a_refusal_is_the_outcome_of_the_key(mine: dict[str, Any]) -> None:
     assert (first.value.is_replayed, again.value.is_replayed) == (False, True)
     assert face.balance(account_number=mine["account_number"]).available == 100
     assert Operation.objects.get(id=spend.operation_id).state == "failed"
+
+
+def test_an_outcome_that_can_be_asked_for_again_does_not_wait_for_the_disk(
+    mine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    before = fetch_all("SHOW synchronous_commit")
+    settle = intents.fetch_in_savepoint
+
+    def listening(statement: str, parameters: Any) -> Any:
+        told.append(parameters["durability"])
+        return settle(statement, parameters)
+
+    monkeypatch.setattr(intents, "fetch_in_savepoint", listening)
+    face.execute(EarnFactory(**mine, points=10))
+    with pytest.raises(errors.InsufficientPoints):
+        face.execute(SpendFactory(**mine, points=11))
+
+    # The refusal must not come out otherwise when it is asked for again; and nothing stays set.
+    assert told == ["off", "on"]
+    assert fetch_all("SHOW synchronous_commit") == before
