@@ -106,8 +106,9 @@ class _Counter:
             try:
                 self.write()
             except Exception as error:
-                # Whatever it is, this thread must live; what was added up is kept for the next time.
-                if not self._has_failed:
+                # Whatever it is, this thread must live; what was added up is kept for the next time. At the
+                # end there is none, and perhaps nobody left to tell.
+                if not self._has_failed and not is_last:
                     log.warning("client_activity_not_written", error=str(error).strip()[:500])
                 self._has_failed = True
             finally:
