@@ -10,7 +10,7 @@ import pytest
 
 from pointsystem.contract import Case
 from pointsystem.contract.capabilities import Capability
-from tests.contract.suite import Implementation, every_case, keeps
+from tests.contract.suite import Implementation, declares_what_it_lacks, every_case, keeps
 from tests.legacy_bridge.conftest import _databases  # noqa: F401
 from tests.wrapped import LEGACIES, Legacy, Wrapped, at_legacy
 
@@ -91,3 +91,7 @@ def implementation(
 @every_case
 def test_the_api_keeps_the_contract_over_the_legacy(implementation: Implementation, case: Case) -> None:
     keeps(implementation, case)
+
+
+def test_what_an_adapter_declares_to_lack_is_seen_to_be_lacking(implementation: Implementation) -> None:
+    declares_what_it_lacks(implementation)
