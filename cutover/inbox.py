@@ -6,10 +6,11 @@ account has at most one open intent keeps two drainers apart.
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError, OperationalError
 
 from cutover import intents, wrapped
 from ledger.database import fetch_all
@@ -27,6 +28,7 @@ from ledger.operations import stored_command
 log = structlog.get_logger(__name__)
 
 _MOST_AT_ONCE: Final = 200
+_FAILURES_OF_ONE_CAUSE: Final = 3
 _WAITING_ACCOUNTS: Final = """
 SELECT account_number FROM ledger_inbox GROUP BY account_number ORDER BY min(id) LIMIT %s
 """
@@ -44,20 +46,39 @@ _LATER: Final = (AccountBusy, OperationInProgress, OutcomeUnknown, PrimaryUnavai
 
 
 def drain(*, account_numbers: Sequence[str] | None, limit: int) -> int:
-    """Do what waits on these accounts, or on those that have waited longest; how many items were done."""
+    """Do what waits on these accounts, or on those that have waited longest; how many items were done.
+
+    One account that cannot be drained stops no other, but several in a row mean that the legacy is away.
+    """
     if account_numbers is None:
         account_numbers = [row[0] for row in fetch_all(_WAITING_ACCOUNTS, [limit])]
-    return sum(drain_account(account_number) for account_number in account_numbers)
+    done = failures = 0
+    for account_number in account_numbers:
+        if failures >= _FAILURES_OF_ONE_CAUSE:
+            break
+        try:
+            done += drain_account(account_number)
+            failures = 0
+        except (PrimaryUnavailable, OutcomeUnknown):
+            failures += 1
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            # Whatever it is, it is of this account alone.
+            log.exception("inbox_not_drained", account_number=account_number)
+    return done
 
 
 def drain_before(account_number: str) -> bool:
     """Do what waits on an account, up to a bound; whether nothing is left."""
-    drain_account(account_number)
+    with suppress(PrimaryUnavailable, OutcomeUnknown):
+        drain_account(account_number)
     return not fetch_all(_NEXT, [account_number])
 
 
 def drain_account(account_number: str) -> int:
-    """Do what waits on one account, in order, until something cannot be done now."""
+    """Do what waits on one account, in order, until something cannot be done now; how many were done.
+    Raises PrimaryUnavailable and OutcomeUnknown when the legacy did not answer."""
     done = 0
     while done < _MOST_AT_ONCE:
         rows = fetch_all(_NEXT, [account_number])
@@ -74,12 +95,15 @@ def drain_account(account_number: str) -> int:
 
 
 def _do(item_id: int, stored: Any, accepted_at: Any) -> bool:
-    """Whether the item has an outcome now. A refusal is one: the 202 is out."""
+    """Whether the item has an outcome now. A refusal is one: the 202 is out. Raises PrimaryUnavailable and
+    OutcomeUnknown; the item waits then."""
     command = stored_command(json.loads(stored) if isinstance(stored, str | bytes) else stored)
     try:
         wrapped.execute(command, accepted_at=accepted_at)
     except _LATER as refusal:
         _note(item_id, refusal)
+        if isinstance(refusal, PrimaryUnavailable | OutcomeUnknown):
+            raise
         return False
     except IdempotencyKeyReused:
         raise

@@ -4,10 +4,11 @@ call its procedures change it unseen."""
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import quote, unquote
 
 import structlog
+from django.db import Error
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from cutover import identifiers, rows
@@ -41,6 +42,9 @@ log = structlog.get_logger(__name__)
 
 Answer = TypeVar("Answer")
 
+#: Of an account whose rows are adopted, so many later ones are looked at.
+_LATER_ROWS_READ: Final = 1000
+
 
 @contextmanager
 def _asking() -> Iterator[tuple[LegacyAdapter, sessions.Session]]:
@@ -48,13 +52,13 @@ def _asking() -> Iterator[tuple[LegacyAdapter, sessions.Session]]:
     try:
         with sessions.session() as session:
             yield configured.adapter(), session
-    except Refusal:
+    except (Refusal, Error):
         raise
     except errors.NotRepresentable as error:
         raise NotAvailableInStage("The point system that decides now cannot tell this.") from error
     except errors.LegacyError as error:
         _refuse(error)
-    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
+    except Exception as error:
         # An adapter that stumbles over an answer: whatever it was, it was not what was agreed.
         log.exception("legacy_adapter_stumbled")
         _refuse(error)
@@ -263,10 +267,30 @@ def adopt_by_reference(*, reference: str) -> None:
     if Feature.FIND_BY_REFERENCE not in adapter.features:
         return
     with _asking() as (adapter, session):
-        found = adapter.rows_by_reference(session, reference=reference, limit=200)
+        found = list(adapter.rows_by_reference(session, reference=reference, limit=200))
+        known = rows.taken([row.row_id for row in found])
+        strangers = [row for row in found if row.row_id not in known]
+        found += _later_rows(adapter, session, strangers)
         for row in found:
             giving.check_moment(row.recorded_at)
         rows.operations_of(session, found)
+
+
+def _later_rows(
+    adapter: LegacyAdapter, session: sessions.Session, strangers: Sequence[HistoryRow]
+) -> list[HistoryRow]:
+    """What came on the same accounts after these rows, which nobody knew yet: what was cancelled of them
+    through a procedure can be cancelled no more."""
+    if Feature.HISTORY not in adapter.features:
+        return []
+    first = {row.account_number: row.row_id for row in reversed(strangers)}
+    found: list[HistoryRow] = []
+    for account_number, row_id in first.items():
+        found += adapter.rows_after(
+            session, row_id=row_id, limit=_LATER_ROWS_READ, account_number=account_number
+        )
+    shown = {row.row_id for row in strangers}
+    return [row for row in found if row.row_id not in shown]
 
 
 def _cut(

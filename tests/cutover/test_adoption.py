@@ -59,6 +59,19 @@ def test_a_client_that_has_just_moved_cancels_what_it_spent_the_day_before(
     ]
 
 
+def test_what_was_cancelled_through_the_procedure_cannot_be_cancelled_again(
+    number: str, client_id: int
+) -> None:
+    reference = f"ORDER-{uuid4().hex[:8]}"
+    row = call_directly("PR_POINT_USE", number, "21", 60, reference=reference)
+    call_directly("PR_POINT_USE_CANCEL", number, row, 15, "31")
+
+    (spent,) = by_reference(reference, client_id)
+    rest = face.execute(CancelFactory(client_id=client_id, cancelled_operation_id=spent.id)).operation
+
+    assert (spent.points, spent.cancellable_points, rest.points, rest.balance_after) == (60, 45, 45, 100)
+
+
 def test_history_shows_each_row_under_an_id_that_stays(number: str, client_id: int) -> None:
     row = call_directly("PR_POINT_USE", number, "21", 60)
     cancelled = call_directly("PR_POINT_USE_CANCEL", number, row, 15, "31")
