@@ -23,7 +23,7 @@ import pytest
 from pointsystem.embedded.processes import Supervisor
 from pointsystem.embedded.stack import ROOT, Processes
 from tests.faults.client_log import ClientLog
-from tests.faults.legacies import KINDS, Asked, Product
+from tests.faults.legacies import KINDS, Asked, Product, UnderWay
 from tests.faults.shop import Shop
 from tests.faults.test_kills import children_of, kill
 from tests.legacy_bridge.proxied import eventually
@@ -99,6 +99,21 @@ def test_a_storm_of_lost_answers_is_settled_to_the_last(
         f" {ages[len(ages) * 99 // 100]:.1f} s (p99)"
     )
     assert ages[-1] < 60
+
+
+@on_new_row
+def test_the_count_shows_what_a_blind_retry_does(product: Product) -> None:
+    """The control of this file: a legacy that denies what it did is called twice, and that is seen."""
+    asked = Asked(f"blind-{product.new_account()}"[:20], 40)
+    product.proxy.behave(Behaviour.CUT_BEFORE_ANSWER, when=product.last, times=1)
+    assert product.ask(asked).code == "outcome_unknown"
+    product.proxy.behave(Behaviour.PASS)
+
+    assert product.until_settled(asked).status == 201
+
+    with pytest.raises(AssertionError):
+        product.did_once(asked)
+    assert product.legacy_rows(asked.account) == [40, 40]
 
 
 _AGES = """
@@ -178,6 +193,38 @@ def test_a_process_that_dies_at_any_point_leaves_one_outcome(product: Product, t
     noted = [product.noted(asked.key)[0][2:] for asked in (*killed.values(), again)]
     assert noted[0] in [(2, "recoverer"), (3, "recoverer")]
     assert noted[1:] == [(1, "recoverer"), (1, "call"), (3, "recoverer")]
+
+
+# --- stopped, and going on too late -------------------------------------------------------------------------
+@pytest.mark.parametrize("product", [KINDS[2], KINDS[4]], indirect=True, ids=lambda kind: kind.name)
+def test_a_process_that_stood_still_beyond_its_lease_changes_nothing_when_it_goes_on(
+    product: Product,
+) -> None:
+    asked = Asked(product.new_account(), 40)
+    assert product.ask(Asked(asked.account, 1)).status == 201
+    product.beside.run("BEGIN")
+    product.beside.run(product.kind.lock, asked.account)
+    under_way = UnderWay(product, asked)
+    eventually(lambda: product.noted(asked.key) != [])
+    time.sleep(0.1)
+    web = next(child for child in product.wrapped._supervisor.children if child.name == "web")
+    stopped = children_of(web.pid)
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        product.beside.run("COMMIT")
+        eventually(lambda: product.noted(asked.key)[0][0] == "completed", seconds=30)
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+    answer = under_way.answer()
+    assert answer.status in (201, 409, 503), answer
+    settled = product.until_settled(asked)
+    assert (settled.status, settled.is_replayed) == (201, True), settled
+    assert product.legacy_rows(asked.account) == [1, 40]
+    ((operation, intent, _, by),) = product.noted(asked.key)
+    assert (operation, intent, by) == ("completed", "done", "recoverer")
 
 
 # --- killed at random ---------------------------------------------------------------------------------------
