@@ -6,11 +6,11 @@ what it asks for stands in PostgreSQL, and a sweeper asks again (docs/adr/0007-b
 So the doorbell may drop what it cannot send, counts it, and holds nobody up.
 """
 
-import atexit
 import os
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
+from multiprocessing.util import Finalize
 from typing import Any
 
 import structlog
@@ -78,6 +78,8 @@ class Doorbell:
         with suppress(RuntimeError):
             thread.start()
             self._thread = thread
+            # Not `atexit`, which a process of the web server, forked by multiprocessing, never runs.
+            Finalize(None, self.end, exitpriority=10)
 
     def _run(self) -> None:
         pause_seconds = _FIRST_PAUSE_SECONDS
@@ -174,9 +176,4 @@ def reset() -> None:
     _doorbell = Doorbell()
 
 
-def _end() -> None:
-    _doorbell.end()
-
-
 os.register_at_fork(after_in_child=reset)
-atexit.register(_end)
