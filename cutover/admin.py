@@ -1,17 +1,20 @@
 """The cutover in the admin: looked at here, and changed by its commands."""
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 
 from cutover import callers, callers_report
-from cutover.models import CallerScan
+from cutover.models import CallerScan, Intent, Route
 from ledger import clock
 from ledger.admin import ReadOnlyAdmin
 
@@ -46,6 +49,45 @@ class CallersAdmin(ReadOnlyAdmin):
             "has_legacy": settings.HAS_LEGACY,
         }
         return TemplateResponse(request, "admin/cutover/callers.html", context)
+
+
+@admin.register(Route)
+class RouteAdmin(ReadOnlyAdmin):
+    """Who decides for which accounts."""
+
+    list_display = ["cohort", "stage", "epoch", "changed_at"]
+    ordering = ["cohort"]
+
+
+@admin.register(Intent)
+class IntentAdmin(ReadOnlyAdmin):
+    """What was given to the legacy, and what came of it; `in_doubt decide` ends what it cannot tell."""
+
+    list_display = [
+        "operation_id",
+        "account_number",
+        "state",
+        "attempts",
+        "opened_at",
+        "settled_at",
+        "settled_by",
+        "last_error",
+    ]
+    list_filter = ["state"]
+    search_fields = ["operation_id__exact", "account_number__exact"]
+    search_help_text = _("An operation id or a whole account number")
+    ordering = ["-id"]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Intent], search_term: str
+    ) -> tuple[QuerySet[Intent], bool]:
+        """Both are found by an index: the one by its form, the other as it is."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        with suppress(ValueError):
+            return queryset.filter(operation_id=UUID(term)), False
+        return queryset.filter(account_number=term), False
 
 
 def _days(text: str) -> int | None:
