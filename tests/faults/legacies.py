@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
+import pytest
+
 from tests.legacy_bridge.proxied import COMMIT, Beside
 from tests.tcp_proxy import TcpProxy
 from tests.wrapped import LEGACIES, Wrapped, at_legacy
@@ -94,6 +96,12 @@ KINDS = (
         lock="SELECT * FROM card WHERE card_no = %s FOR UPDATE",
     ),
 )
+
+
+def skip_unless_thorough(request: pytest.FixtureRequest, product: Product, *, quick: str) -> None:
+    """What takes seconds for each kind is shown on one of them in a quick run, and on all with `--kills`."""
+    if request.config.getoption("--kills") == 1 and product.kind.name not in quick.split():
+        pytest.skip(f"a quick run shows it on {quick} (--kills 2 shows it on every kind)")
 
 
 @dataclass(frozen=True)

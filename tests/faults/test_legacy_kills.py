@@ -23,7 +23,7 @@ import pytest
 from pointsystem.embedded.processes import Supervisor
 from pointsystem.embedded.stack import ROOT, Processes
 from tests.faults.client_log import ClientLog
-from tests.faults.legacies import KINDS, Asked, Product, UnderWay
+from tests.faults.legacies import KINDS, Asked, Product, UnderWay, skip_unless_thorough
 from tests.faults.shop import Shop
 from tests.faults.test_kills import children_of, kill
 from tests.legacy_bridge.proxied import eventually
@@ -167,7 +167,10 @@ def settle_until_killed(product: Product) -> int:
 
 
 @on_two_kinds
-def test_a_process_that_dies_at_any_point_leaves_one_outcome(product: Product, tmp_path: Path) -> None:
+def test_a_process_that_dies_at_any_point_leaves_one_outcome(
+    product: Product, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    skip_unless_thorough(request, product, quick="by-new-row")
     killed: dict[str, Asked] = {}
     for point in POINTS:
         killed[point] = Asked(product.new_account(), 40)
@@ -196,10 +199,10 @@ def test_a_process_that_dies_at_any_point_leaves_one_outcome(product: Product, t
 
 
 # --- stopped, and going on too late -------------------------------------------------------------------------
-@pytest.mark.parametrize("product", [KINDS[2], KINDS[4]], indirect=True, ids=lambda kind: kind.name)
 def test_a_process_that_stood_still_beyond_its_lease_changes_nothing_when_it_goes_on(
-    product: Product,
+    product: Product, request: pytest.FixtureRequest
 ) -> None:
+    skip_unless_thorough(request, product, quick="by-marker-mariadb")
     asked = Asked(product.new_account(), 40)
     assert product.ask(Asked(asked.account, 1)).status == 201
     product.beside.run("BEGIN")
@@ -247,7 +250,7 @@ def test_nothing_acknowledged_is_lost_or_done_twice_when_processes_are_killed(
     accounts = [product.new_account() for _ in range(8)]
     shop = Shop(url=product.wrapped.url, key=product.api_key, log=log, accounts=accounts, clients=4, seed=7)
     shop.start()
-    for _ in range(5 * request.config.getoption("--kills")):
+    for _ in range(4 * request.config.getoption("--kills")):
         time.sleep(rng.uniform(0.6, 1.4))
         kill_something(product, rng)
     time.sleep(1)
