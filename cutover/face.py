@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from django.db import DatabaseError, transaction
 
-from cutover import inbox, reading, routes, wrapped
+from cutover import inbox, reading, resolving, routes, wrapped
 from cutover.wrapped import InboxFirst, LegacyDoesNotDecide
 from ledger import clock
 from ledger import face as ledger
@@ -99,7 +99,7 @@ def _result(command: Command) -> Outcome | Refusal:
 def accept(command: Earn | Cancel) -> Outcome:
     """Take `command` into the durable inbox. Raises what `ledger.operations.accept` raises, and
     NotAvailableInStage for what the deciding side has no form for."""
-    wrapped.check_representable(command)
+    resolving.check_representable(command)
     return ledger.accept(command)
 
 
