@@ -16,9 +16,7 @@ def test_nothing_is_refused_as_the_tests_run(db: None) -> None:
     refuse_errors()
 
 
-def test_simulated_clock_is_refused_on_servers_of_ones_own(
-    settings: pytest.FixtureRequest, db: None
-) -> None:
+def test_simulated_clock_is_refused_on_servers_of_ones_own(settings: pytest.FixtureRequest, db: None) -> None:
     settings.POINTS_CLOCK = "simulated"  # type: ignore[attr-defined]
     assert _ids() == []
     settings.ON_OWN_MACHINE = False  # type: ignore[attr-defined]
