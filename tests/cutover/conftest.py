@@ -1,11 +1,18 @@
-"""The face of the cutover in this process, over the reference legacy. The ledger's database is the session's
-own, and its route is set for each test; web server and workers of the session know no legacy.
+"""The face of the cutover in this process, over the reference legacy.
+
+The database is another than the session's, whose workers know no legacy, and would do what is accepted
+here in the ledger.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -30,8 +37,45 @@ def set_stage(stage: str) -> None:
     routes.forget_hints()
 
 
+@pytest.fixture(scope="session")
+def own_database(django_db_setup: None) -> Iterator[dict[str, str]]:
+    """The environment that names a database of the cutover's tests alone, migrated."""
+    from pointsystem.embedded.stack import ROOT
+    from pointsystem.embedded.testing import TestServers, create_database, drop_database
+
+    servers = TestServers(**json.loads(os.environ["POINTS_TEST_SERVERS"]))
+    names = ("DATABASE_URL", "MIGRATE_DATABASE_URL")
+    parts = {name: urlsplit(os.environ[name]) for name in names}
+    urls = {name: urlunsplit(url._replace(path=f"{url.path}_cutover")) for name, url in parts.items()}
+    create_database(maker_url=servers.maker_url, url=urls[names[0]], owner_url=urls[names[1]])
+    command = [sys.executable, str(ROOT / "manage.py"), "migrate", "--verbosity=0"]
+    subprocess.run(command, env={**os.environ, **urls}, cwd=ROOT, check=True)
+    yield urls
+    drop_database(maker_url=servers.maker_url, url=urls[names[0]])
+
+
 @pytest.fixture
-def legacy_only(legacy_database: Any, committed_db: None, settings: Any) -> Iterator[Any]:  # noqa: F811
+def at_own_database(
+    own_database: dict[str, str], django_db_blocker: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Real commits into the database of the cutover's tests."""
+    from django.db import connections
+
+    for name, url in own_database.items():
+        monkeypatch.setenv(name, url)
+    database = connections.databases["default"]
+    before = database["NAME"]
+    with django_db_blocker.unblock():
+        connections["default"].close()
+        database["NAME"] = urlsplit(own_database["DATABASE_URL"]).path.lstrip("/")
+        yield
+        assert not connections["default"].in_atomic_block, "the test left a transaction open"
+        connections["default"].close()
+        database["NAME"] = before
+
+
+@pytest.fixture
+def legacy_only(legacy_database: Any, at_own_database: None, settings: Any) -> Iterator[Any]:  # noqa: F811
     """The adapter of the reference legacy on PostgreSQL, while the legacy decides for everybody.
 
     It is one legacy for the whole session: the ids of its rows stand for operations in one ledger.
@@ -45,6 +89,5 @@ def legacy_only(legacy_database: Any, committed_db: None, settings: Any) -> Iter
     configured.adapter.cache_clear()
     set_stage("LEGACY_ONLY")
     yield configured.adapter()
-    set_stage("NEW_ONLY")
     routes.forget_hints()
     configured.adapter.cache_clear()

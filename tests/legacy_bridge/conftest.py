@@ -23,6 +23,10 @@ MARIADB_URL = "mysql://root@127.0.0.1:3306/"
 LegacyDatabase = Callable[..., str]
 
 
+#: Of the whole process: the fixture below is imported by other directories, and then is another one there.
+_numbers = itertools.count(1)
+
+
 class _Databases:
     """Makes databases, remembers those that were prepared for many tests, and drops all at the end."""
 
@@ -30,13 +34,12 @@ class _Databases:
         from pointsystem.embedded.testing import TestServers
 
         self._servers = TestServers(**json.loads(os.environ["POINTS_TEST_SERVERS"]))
-        self._numbers = itertools.count(1)
         self._made: list[tuple[str, str]] = []
         self.prepared: dict[tuple[str, Any], str] = {}
 
     def make(self, vendor: str) -> str:
         worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-        name = f"points_test_legacy_{os.environ['POINTS_TEST_RUN']}{worker}_{next(self._numbers)}"
+        name = f"points_test_legacy_{os.environ['POINTS_TEST_RUN']}{worker}_{next(_numbers)}"
         url = self._make_postgresql(name) if vendor == "postgresql" else _make_mariadb(name)
         self._made.append((vendor, url))
         return url
