@@ -13,6 +13,7 @@ from tests.ledger.concurrency.together import (
     answers_to,
     assert_every_invariant_holds,
     codes,
+    most_at_once,
     together,
 )
 from tests.ledger.member import Member
@@ -34,13 +35,15 @@ def test_a_hundred_spenders_never_overspend() -> None:
         member.earns(333, expires_at=clock.now() + timedelta(days=days))
     member.earns(1, expires_at=None)
     mine = {"client_id": member.client_id, "account_number": member.number}
+    spenders = most_at_once(100)
+    each = -(-500 // spenders)
 
-    def spend_five_times() -> list[object]:
-        return [answer_to(SpendFactory(**mine, points=7)) for _ in range(5)]
+    def spend_again_and_again() -> list[object]:
+        return [answer_to(SpendFactory(**mine, points=7)) for _ in range(each)]
 
-    answers = [answer for five in together([spend_five_times] * 100) for answer in five]
+    answers = [answer for some in together([spend_again_and_again] * spenders) for answer in some]
 
-    assert codes(answers) == {"done": 1000 // 7, "insufficient_points": 500 - 1000 // 7}
+    assert codes(answers) == {"done": 1000 // 7, "insufficient_points": each * spenders - 1000 // 7}
     assert points_of(member, "spend") == [-7] * (1000 // 7)
     assert member.available == 1000 % 7
     assert_every_invariant_holds()

@@ -11,6 +11,7 @@ from django.db import OperationalError, connections
 
 from ledger import operations
 from ledger.commands import Command
+from ledger.database import fetch_all
 from ledger.errors import Refusal
 from ledger.records import Outcome
 from ledger.verification import verify
@@ -54,6 +55,16 @@ def together(actions: Sequence[Callable[[], Answer]]) -> list[Answer]:
         )
     assert not any(thread.is_alive() for thread in threads), "somebody waits for ever"
     return answers
+
+
+def most_at_once(wanted: int) -> int:
+    """`wanted` connections, or as many as the server has left: one that the tests were given may have few."""
+    ((free,),) = fetch_all(
+        "SELECT current_setting('max_connections')::int - 10"
+        " - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')"
+    )
+    assert free >= 20, "the server has no connections left"
+    return int(min(wanted, free))
 
 
 def may_be_sent_again(answer: Outcome | Refusal) -> bool:
