@@ -4,7 +4,7 @@ A test module gives an `implementation` fixture and takes the cases:
 
     @pytest.fixture(scope="module")
     def implementation(...) -> Implementation:
-        key, other_key = make_clients(django_db_blocker)
+        key, other_key = ...
         return Implementation(base_url=..., key=key, other_key=other_key, lacks={Capability.TRANSFER})
 
     @every_case
@@ -19,8 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -48,16 +46,6 @@ class Implementation:
 
     def __post_init__(self) -> None:
         self.suite = Suite(self.base_url, self.key, self.other_key)
-
-
-def make_clients(django_db_blocker: Any) -> tuple[str, str]:
-    """The keys of two new clients with every scope but `operations:any`, committed."""
-    from ledger.clients import create_client
-    from ledger.models import Scope
-
-    scopes = [scope for scope in Scope.values if scope != Scope.ANY_OPERATION]
-    with django_db_blocker.unblock():
-        return tuple(create_client(name=f"contract-{uuid4().hex[:12]}", scopes=scopes).key for _ in "12")  # type: ignore[return-value]
 
 
 def keeps(implementation: Implementation, case: Case) -> None:

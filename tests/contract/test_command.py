@@ -8,13 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pointsystem.contract import find_cases
 from tests.contract.lying import Asked, Told, lying_server, problem
-from tests.contract.suite import make_clients
+from tests.wrapped import Wrapped
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW = "writes.earn*"
@@ -37,11 +36,6 @@ def contract(*arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=120,
         check=False,
     )
-
-
-@pytest.fixture(scope="module")
-def keys(live_server_url: str, celery_workers: Any, django_db_blocker: Any) -> tuple[str, str]:
-    return make_clients(django_db_blocker)
 
 
 def test_it_ends_with_0_when_nothing_failed(live_server_url: str, keys: tuple[str, str]) -> None:
@@ -107,11 +101,8 @@ def test_a_key_that_is_refused_ends_with_2(live_server_url: str, keys: tuple[str
     assert (other.returncode, "does not know the key of --other-key" in other.stderr) == (2, True)
 
 
-def test_a_key_without_a_scope_ends_with_2(live_server_url: str, django_db_blocker: Any) -> None:
-    from ledger.clients import create_client
-
-    with django_db_blocker.unblock():
-        key = create_client(name="contract-reader", scopes=["points:read", "points:earn"]).key
+def test_a_key_without_a_scope_ends_with_2(live_server_url: str, product: Wrapped) -> None:
+    key = product.make_client("reader", "points:read", "points:earn")
 
     done = contract("--base-url", live_server_url, "--key", key)
 

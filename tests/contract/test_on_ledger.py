@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from pointsystem.contract import Case
 from pointsystem.contract.results import Verdict
-from tests.contract.suite import Implementation, every_case, keeps, make_clients
+from tests.contract.suite import Implementation, every_case, keeps
 
 
 @pytest.fixture(scope="module")
-def implementation(live_server_url: str, celery_workers: Any, django_db_blocker: Any) -> Implementation:
-    key, other_key = make_clients(django_db_blocker)
-    return Implementation(base_url=live_server_url, key=key, other_key=other_key)
+def implementation(live_server_url: str, keys: tuple[str, str]) -> Implementation:
+    return Implementation(base_url=live_server_url, key=keys[0], other_key=keys[1])
 
 
 @every_case

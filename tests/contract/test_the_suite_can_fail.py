@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -15,12 +14,7 @@ from pointsystem.contract.results import Verdict
 from tests.contract import suite
 from tests.contract.lies import LIES, Ask, on_answer, on_operations
 from tests.contract.lying import Asked, Lie, Told, lying_server, problem, told
-from tests.contract.suite import judge, make_clients
-
-
-@pytest.fixture(scope="module")
-def keys(live_server_url: str, celery_workers: Any, django_db_blocker: Any) -> tuple[str, str]:
-    return make_clients(django_db_blocker)
+from tests.contract.suite import judge
 
 
 @pytest.fixture
