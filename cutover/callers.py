@@ -24,6 +24,7 @@ import structlog
 from django.db import transaction
 from django.db.models import F
 
+from cutover import intents
 from cutover.models import CallerDay, CallerOrigin, CallerScan, UndecidedRow
 from ledger import clock, crash_points
 from ledger.clients import legacy_client_id
@@ -32,7 +33,7 @@ from legacy_bridge import configured, sessions
 from legacy_bridge.adapter import Feature
 from legacy_bridge.errors import LegacyError, NotRepresentable
 from legacy_bridge.records import HistoryRow
-from legacy_bridge.reference.unhurried import unhurried_session
+from legacy_bridge.unhurried import unhurried_session
 
 log = structlog.get_logger(__name__)
 
@@ -43,10 +44,6 @@ _FINAL_AFTER: Final = timedelta(minutes=5)
 FIRST_SCAN_DAYS: Final = 30
 _LONGEST_NAME: Final = 128
 
-_UNSETTLED: Final = """
-SELECT DISTINCT account_number FROM cutover_intent
-WHERE account_number = ANY (%s) AND state IN ('open', 'in_doubt')
-"""
 _BY_ROW: Final = """
 SELECT counterpart_id FROM ledger_operation WHERE counterpart_id = ANY (%s) AND client_id <> %s
 """
@@ -280,8 +277,7 @@ def _asked(rows: Iterable[HistoryRow | UndecidedRow]) -> tuple[_Asked, _Asked]:
     In this order: a call that is settled before the first question has its row by the second.
     """
     rows = list(rows)
-    accounts = sorted({row.account_number for row in rows})
-    unsettled = {number for (number,) in fetch_all(_UNSETTLED, [accounts])}
+    unsettled = intents.unsettled_accounts(row.account_number for row in rows)
     found = {row_id for (row_id,) in fetch_all(_BY_ROW, [[row.row_id for row in rows], legacy_client_id()])}
     given = [row.operation_id for row in rows if row.operation_id]
     noted = {known for (known,) in fetch_all(_BY_ID, [given, legacy_client_id()])} if given else set()

@@ -5,16 +5,15 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-import msgspec
 import structlog
 from django.db import IntegrityError
 
 from cutover import intents
 from ledger import clock
-from ledger.database import commit_each, fetch_all, violated_constraint
+from ledger.database import commit_each, fetch_all, from_jsonb, violated_constraint
 from ledger.operations import elsewhere
 from legacy_bridge import configured, errors, sessions
-from legacy_bridge.records import Decision, HistoryRow, Request
+from legacy_bridge.records import HistoryRow, Request
 
 log = structlog.get_logger(__name__)
 
@@ -31,10 +30,6 @@ _REOPEN: Final = (
     "UPDATE ledger_operation SET state = 'pending' WHERE id = %s AND state = 'in_doubt'",
     "DELETE FROM cutover_intent WHERE operation_id = %s AND state = 'open'",
 )
-_SETTLE: Final = """
-UPDATE cutover_intent SET state = 'done', settled_at = clock_timestamp(), settled_by = %s
-WHERE operation_id = %s AND state = 'in_doubt'
-"""
 
 
 class DecisionRefused(Exception):
@@ -71,7 +66,7 @@ def waiting() -> list[Doubt]:
                 since=since,
                 attempts=attempts,
                 why=why,
-                evidence=_json(evidence),
+                evidence=from_jsonb(evidence) or {},
             )
         )
     return doubts
@@ -88,25 +83,10 @@ def decide_applied(*, operation_id: UUID, row_id: str, actor: str, reason: str) 
             f"Row {row_id} moved {abs(row.points)} points of {row.account_number}; the operation is of "
             f"{request.points} points of {request.account_number}."
         )
-    decision = Decision(
-        row_id=row.row_id,
-        points=request.points,
-        recorded_at=row.recorded_at,
-        balance_after=row.balance_after,
-        shares=row.shares,
-    )
-    commit_each(
-        [
-            elsewhere.complete(
-                operation_id=operation_id,
-                recorded_at=decision.recorded_at,
-                balance_after=decision.balance_after,
-                counterpart_id=decision.row_id,
-                shares=intents.shares_of(decision),
-            ),
-            (_SETTLE, [actor, operation_id]),
-        ]
-    )
+    try:
+        intents.complete(operation_id=operation_id, decision=row.decision, by=actor, attempt=None)
+    except intents.TakenOver as error:
+        raise DecisionRefused(f"Operation {operation_id} is not in doubt any more.") from error
     _say("applied", operation_id, actor=actor, reason=reason, row_id=row_id)
 
 
@@ -153,9 +133,3 @@ def _say(decided: str, operation_id: UUID, *, actor: str, reason: str, row_id: s
         row_id=row_id,
         at=clock.now().isoformat(),
     )
-
-
-def _json(value: Any) -> dict[str, Any]:
-    if value is None:
-        return {}
-    return dict(msgspec.json.decode(value) if isinstance(value, str | bytes) else value)

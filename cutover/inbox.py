@@ -4,7 +4,6 @@ An item is deleted when its operation has ended, whoever ended it. No lock is he
 account has at most one open intent keeps two drainers apart.
 """
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -97,7 +96,7 @@ def drain_account(account_number: str) -> int:
 def _do(item_id: int, stored: Any, accepted_at: Any) -> bool:
     """Whether the item has an outcome now. A refusal is one: the 202 is out. Raises PrimaryUnavailable and
     OutcomeUnknown; the item waits then."""
-    command = stored_command(json.loads(stored) if isinstance(stored, str | bytes) else stored)
+    command = stored_command(stored)
     try:
         wrapped.execute(command, accepted_at=accepted_at)
     except _LATER as refusal:

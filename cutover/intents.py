@@ -6,6 +6,7 @@ second waits for it up to the lock timeout. Whoever ends an operation names the 
 was stopped for longer than its lease finds that a recoverer has taken over, and changes nothing.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -17,7 +18,14 @@ from django.db import IntegrityError
 
 from cutover import identifiers, routes
 from cutover.routes import CurrentRoute
-from ledger.database import commit_as_one, commit_each, fetch_in_savepoint, violated_constraint
+from ledger.database import (
+    commit_as_one,
+    commit_each,
+    fetch_all,
+    fetch_in_savepoint,
+    from_jsonb,
+    violated_constraint,
+)
 from ledger.operations import elsewhere
 from ledger.operations.elsewhere import Statement, Undecided
 from legacy_bridge.records import (
@@ -26,6 +34,7 @@ from legacy_bridge.records import (
     Decision,
     EarnRequest,
     Request,
+    Share,
     SpendRequest,
 )
 
@@ -96,6 +105,11 @@ RETURNING intent.request, intent.bookmark, intent.session, intent.attempts,
     extract(epoch FROM clock_timestamp() - intent.opened_at)::float8
 """
 
+
+_UNSETTLED: Final = """
+SELECT DISTINCT account_number FROM cutover_intent
+WHERE account_number = ANY (%s) AND state IN ('open', 'in_doubt')
+"""
 
 #: The attempt of whoever opens an intent.
 FIRST_ATTEMPT: Final = 1
@@ -171,7 +185,7 @@ def complete(
         recorded_at=decision.recorded_at,
         balance_after=decision.balance_after,
         counterpart_id=decision.row_id,
-        shares=shares_of(decision),
+        shares=stored_shares(decision.shares),
     )
     _settle(ended, operation_id=operation_id, state="done", by=by, attempt=attempt, is_durable=is_durable)
 
@@ -277,19 +291,28 @@ def claim_due(*, limit: int) -> list[Due]:
     ]
 
 
+def unsettled_accounts(account_numbers: Iterable[str]) -> set[str]:
+    """Those of these accounts with an operation whose outcome in the legacy is not known (yet)."""
+    return {number for (number,) in fetch_all(_UNSETTLED, [sorted(set(account_numbers))])}
+
+
 def lease_seconds() -> float:
     """Longer than any call may take."""
     return float(settings.POINTS_LEGACY_TIMEOUT_SECONDS) + _LEASE_GRACE_SECONDS
 
 
 # --- how requests and decisions are kept --------------------------------------------------------------------
-def shares_of(decision: Decision) -> list[Any] | None:
-    """What a decision says of lots, by the ids that the API gives them."""
-    if decision.shares is None:
+def stored_shares(shares: Sequence[Share] | None) -> list[Any] | None:
+    """What the legacy says of lots, by the ids that the API gives them."""
+    if shares is None:
         return None
     return [
-        [str(identifiers.lot_id(share.lot_id)), share.points, _text(share.expires_at)]
-        for share in decision.shares
+        [
+            str(identifiers.lot_id(share.lot_id)),
+            share.points,
+            share.expires_at.isoformat() if share.expires_at else None,
+        ]
+        for share in shares
     ]
 
 
@@ -310,16 +333,12 @@ _REQUESTS: Final[dict[str, type[EarnRequest] | type[SpendRequest] | type[CancelR
 
 def read_stored(text: Any) -> Request:
     """The request that `stored` wrote."""
-    values: dict[str, Any] = msgspec.json.decode(text) if isinstance(text, str | bytes) else dict(text)
+    values: dict[str, Any] = dict(from_jsonb(text))
     kind = _REQUESTS[values.pop("type")]
     values["operation_id"] = UUID(values["operation_id"])
     if values.get("expires_at"):
         values["expires_at"] = datetime.fromisoformat(values["expires_at"])
     return kind(**values)
-
-
-def _text(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.isoformat()
 
 
 def _json(value: Any) -> str:

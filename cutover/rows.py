@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from cutover import identifiers
+from cutover import identifiers, intents
 from ledger import policies
 from ledger.clients import legacy_client_id
 from ledger.database import fetch_all
@@ -22,10 +22,6 @@ from legacy_bridge.errors import NotRepresentable
 from legacy_bridge.records import HistoryRow, RowKind
 from legacy_bridge.sessions import Session
 
-_UNSETTLED: Final = """
-SELECT account_number FROM cutover_intent
-WHERE account_number = ANY (%s) AND state IN ('open', 'in_doubt')
-"""
 _OURS: Final = "SELECT id FROM ledger_operation WHERE id = ANY (%s::uuid[])"
 
 
@@ -74,31 +70,29 @@ def adopt(session: Session, rows: Sequence[HistoryRow]) -> dict[str, UUID]:
     """
     if not rows:
         return {}
-    accounts = {row.account_number for row in rows}
-    unsettled = {number for (number,) in fetch_all(_UNSETTLED, [list(accounts)])}
+    unsettled = intents.unsettled_accounts(row.account_number for row in rows)
     given = [row.operation_id for row in rows if row.operation_id]
     noted = {found for (found,) in fetch_all(_OURS, [given])} if given else set()
     ours = {row.row_id: row.operation_id for row in rows if row.operation_id and row.operation_id in noted}
     free = [row for row in rows if row.account_number not in unsettled and row.row_id not in ours]
-    cancelled = _cancelled_by(session, free)
-    elsewhere.adopt([_adopted(row, {}) for row in cancelled])
+    elsewhere.adopt([_adopted(row, {}) for row in _cancellable(session, free)])
     ids = elsewhere.by_counterpart([row.cancels_row_id for row in free if row.cancels_row_id])
     elsewhere.adopt([_adopted(row, {key: found[0] for key, found in ids.items()}) for row in free])
     return ours
 
 
-def _cancelled_by(session: Session, rows: Sequence[HistoryRow]) -> list[HistoryRow]:
-    """The rows that these cancel and that nobody knows yet."""
+def _cancellable(session: Session, rows: Sequence[HistoryRow]) -> list[HistoryRow]:
+    """The earns and spends among these, and those that the others cancel and that nobody knows yet."""
+    originals = [row for row in rows if row.kind in (RowKind.EARN, RowKind.SPEND)]
     wanted = {row.cancels_row_id for row in rows if row.cancels_row_id} - {row.row_id for row in rows}
-    wanted -= taken([row_id for row_id in wanted if row_id])
+    wanted -= taken(wanted)
     adapter = configured.adapter()
     if not wanted or Feature.HISTORY not in adapter.features:
-        return [row for row in rows if row.kind in (RowKind.EARN, RowKind.SPEND)]
+        return originals
     try:
-        found = list(adapter.rows_by_id(session, [row_id for row_id in wanted if row_id]))
+        return [*adapter.rows_by_id(session, list(wanted)), *originals]
     except NotRepresentable:
-        found = []
-    return [*found, *(row for row in rows if row.kind in (RowKind.EARN, RowKind.SPEND))]
+        return originals
 
 
 def _adopted(row: HistoryRow, operations: dict[str, UUID]) -> Adopted:
@@ -116,14 +110,5 @@ def _adopted(row: HistoryRow, operations: dict[str, UUID]) -> Adopted:
         cancels_id=operations.get(row.cancels_row_id) if row.cancels_row_id else None,
         balance_after=row.balance_after,
         counterpart_id=row.row_id,
-        shares=None
-        if row.shares is None
-        else [
-            [
-                str(identifiers.lot_id(share.lot_id)),
-                share.points,
-                share.expires_at.isoformat() if share.expires_at else None,
-            ]
-            for share in row.shares
-        ],
+        shares=intents.stored_shares(row.shares),
     )

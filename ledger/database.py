@@ -5,6 +5,7 @@ transactions, so that they are prepared once per connection
 (docs/adr/0004-the-write-path.md). Errors come out as Django's.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -173,6 +174,11 @@ def fetch_one(statement: str, parameters: Parameters = ()) -> tuple[Any, ...] | 
     """Run one prepared statement and return its first row, or None."""
     rows = fetch_all(statement, parameters)
     return rows[0] if rows else None
+
+
+def from_jsonb(value: Any) -> Any:
+    """A jsonb column as it stands: Django leaves it as text, so that its own field can decode it."""
+    return json.loads(value) if isinstance(value, str | bytes) else value
 
 
 def is_lock_timeout(error: DatabaseError) -> bool:

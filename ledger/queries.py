@@ -1,6 +1,5 @@
 """What can be read of the ledger. Nothing here writes, and nothing here decides a spend."""
 
-import json
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +10,7 @@ from ledger.allocation import LotState, take, total
 from ledger.balances.window import expiring_before
 from ledger.clients import legacy_client_id, may_see
 from ledger.cursors import cut, instant_of, position_of, uuid_of, whole_number_of
-from ledger.database import fetch_all, fetch_one
+from ledger.database import fetch_all, fetch_one, from_jsonb
 from ledger.errors import InsufficientPoints, OperationNotFound, ValidationRefused
 from ledger.models import OperationKind, OperationState
 from ledger.records import (
@@ -118,15 +117,15 @@ def _records(rows: Sequence[tuple[Any, ...]], *, as_first_answered: bool) -> dic
             uncollected_points=row[11],
             balance_after=row[12],
             lots=_shares(row[17]) if row[16] else lots.get(row[0]),
-            metadata=_json(row[13]),
-            refusal=_json(row[14]),
+            metadata=from_jsonb(row[13]),
+            refusal=from_jsonb(row[14]),
         )
     return records
 
 
 def _shares(stored: Any) -> list[LotShare] | None:
     """The lots of an operation as another side told of them, or None where it could not tell."""
-    told = _json(stored)
+    told = from_jsonb(stored)
     if told is None:
         return None
     return [
@@ -377,8 +376,3 @@ def spend_preview(*, account_number: str, points: int) -> SpendPreview:
 
 def _utc(instant: datetime | None) -> datetime | None:
     return instant.astimezone(UTC) if instant is not None else None
-
-
-def _json(value: Any) -> Any:
-    # Django leaves jsonb as text, so that its own field can decode it.
-    return json.loads(value) if isinstance(value, str) else value

@@ -185,8 +185,8 @@ def settle(
     """Find out what became of a call whose answer was lost.
 
     `known_row_id` is the bookmark from before the call, `old_session` the session that made it: absence
-    counts only once that session is gone. `of_others` tells which rows
-    are known to be other operations. Raises NotDone or OutcomeUnknown when the legacy cannot be asked.
+    counts only once that session is gone. `of_others` tells which rows are known to be other operations.
+    Raises NotDone or OutcomeUnknown when the legacy cannot be asked.
     """
     is_gone = old_session == session.identity or session.dialect.end(session.query, old_session)
     # While the call may still be going on, its id proves it only once nothing more can follow; and a row
@@ -258,15 +258,7 @@ def _find_new_row(
             is_final=True,
             evidence={"row_ids": [row.row_id for row in matching]},
         )
-    row = matching[0]
-    decision = Decision(
-        row_id=row.row_id,
-        points=abs(row.points),
-        recorded_at=row.recorded_at,
-        balance_after=row.balance_after,
-        shares=row.shares,
-    )
-    return Applied(decision=_checked(decision, request))
+    return Applied(decision=_checked(matching[0].decision, request))
 
 
 def _is_of(row: HistoryRow, request: Request, *, keeps_references: bool) -> bool:

@@ -116,6 +116,17 @@ class HistoryRow:
     caller: str = ""
     shares: tuple[Share, ...] | None = None
 
+    @property
+    def decision(self) -> Decision:
+        """What the row says that the legacy did."""
+        return Decision(
+            row_id=self.row_id,
+            points=abs(self.points),
+            recorded_at=self.recorded_at,
+            balance_after=self.balance_after,
+            shares=self.shares,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegacyLot:

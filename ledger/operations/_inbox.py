@@ -4,7 +4,6 @@ The operation and its inbox row commit together before the 202 goes out; Celery 
 doorbell, and a sweeper rings it again.
 """
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -18,7 +17,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from ledger import clock, doorbell, locks, policies, queries
 from ledger.clients import may_see
 from ledger.commands import UNSET, Cancel, Command, Earn
-from ledger.database import fetch_all, fetch_each, raise_refusal, violated_constraint
+from ledger.database import fetch_all, fetch_each, from_jsonb, raise_refusal, violated_constraint
 from ledger.errors import IdempotencyKeyReused, NotCancellable, OperationNotFound, Refusal, from_json
 from ledger.idempotency import fingerprint
 from ledger.models import OperationKind, OperationState
@@ -179,7 +178,7 @@ def drain_account(*, account_number: str, limit: int = 200) -> int:
             items = fetch_all(_CLAIM_ITEMS, [account_number, limit])
             # Each in its turn: a cancel may be of the earn before it.
             for _, command, accepted_at in items:
-                _executor.run([stored_command(_read(command))], accepted_at=accepted_at)
+                _executor.run([stored_command(command)], accepted_at=accepted_at)
             fetch_all(_DELETE_ITEMS, [[item[0] for item in items]])
             return len(items)
     except (DatabaseError, Refusal, LookupError, TypeError, ValueError) as error:
@@ -214,14 +213,9 @@ def _stored(command: Command) -> str:
     return msgspec.json.encode({"type": type(command).__name__, **values}).decode()
 
 
-def _read(stored: Any) -> dict[str, Any]:
-    """Django leaves jsonb as text, so that its own field can decode it."""
-    return dict(json.loads(stored)) if isinstance(stored, str | bytes) else dict(stored)
-
-
-def stored_command(values: dict[str, Any]) -> Earn | Cancel:
+def stored_command(stored: Any) -> Earn | Cancel:
     """The command that an item of the inbox keeps."""
-    values = dict(values)
+    values: dict[str, Any] = dict(from_jsonb(stored))
     command_type = _COMMANDS[values.pop("type")]
     for name in ("expires_at", "occurred_at"):
         if values.get(name):

@@ -299,13 +299,7 @@ class ReferenceAdapter(LegacyAdapter):
         row = one([(row,) for row in rows])[0]
         if row.account_number != account_number:
             raise AnswerInvalid(f"account {row.account_number} where {account_number} should be")
-        return Decision(
-            row_id=row.row_id,
-            points=abs(row.points),
-            recorded_at=row.recorded_at,
-            balance_after=row.balance_after,
-            shares=row.shares,
-        )
+        return row.decision
 
     def last_row_id(self, session: Session, *, account_number: str) -> str | None:
         rows = session.query(

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from legacy_bridge import marker
 from legacy_bridge.reference.commands.subcommand import EXIT_WRONG_USE, Subcommand
 from legacy_bridge.reference.installing import AlreadyInstalled, install
-from legacy_bridge.reference.unhurried import unhurried_session
+from legacy_bridge.unhurried import unhurried_session
 
 
 class Install(Subcommand):

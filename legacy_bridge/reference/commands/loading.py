@@ -12,8 +12,8 @@ from legacy_bridge.reference.generating import AlreadyGenerated, generate
 from legacy_bridge.reference.installing import is_installed
 from legacy_bridge.reference.orders import FileInvalid, Order, read_orders, replay
 from legacy_bridge.reference.progress import Progress
-from legacy_bridge.reference.unhurried import unhurried_session
 from legacy_bridge.sessions import Session
+from legacy_bridge.unhurried import unhurried_session
 
 
 class Load(Subcommand):

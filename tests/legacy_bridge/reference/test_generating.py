@@ -10,7 +10,7 @@ from tests.legacy_bridge.conftest import LegacyDatabase
 
 def _generate(**options: Any) -> Any:
     from legacy_bridge.reference.generating import generate
-    from legacy_bridge.reference.unhurried import unhurried_session
+    from legacy_bridge.unhurried import unhurried_session
 
     with unhurried_session() as opened:
         return generate(opened, **options)
