@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from django.db import connections
-
 from pointsystem.embedded.processes import Child, Supervisor
 from pointsystem.embedded.stack import ROOT, Processes
 from pointsystem.embedded.testing import TestServers, create_database, drop_database
+from tests.legacy_bridge.proxied import connecting_to
 
 #: Tests of this kind count their Redis databases from here.
 _FIRST_REDIS_DATABASE = 64
@@ -145,26 +144,8 @@ class Wrapped:
 
 def at_legacy(url: str, do: Callable[[], Any]) -> Any:
     """Call `do` while the alias `legacy` of this process points at `url`."""
-    from legacy_bridge import sessions
-    from pointsystem.settings import legacy_database as configuration
-
-    _forget_alias()
-    connections.databases[sessions.ALIAS] = configuration(url)
-    connections.configure_settings(connections.databases)
-    try:
+    with connecting_to(url):
         return do()
-    finally:
-        _forget_alias()
-        connections.databases.pop(sessions.ALIAS, None)
-
-
-def _forget_alias() -> None:
-    from legacy_bridge import sessions
-
-    if sessions.ALIAS in connections.databases:
-        sessions.forget()
-        if hasattr(connections._connections, sessions.ALIAS):
-            del connections[sessions.ALIAS]
 
 
 def _with_path(url: str, path: str) -> str:

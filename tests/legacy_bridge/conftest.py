@@ -106,44 +106,25 @@ def legacy_database(_databases: _Databases, django_db_blocker: Any) -> Iterator[
     With `prepare=function` the database is made once in the session, given to `function()` while the alias
     points at it, and found by the later tests as the earlier ones left it.
     """
-    from django.db import connections
-
-    from legacy_bridge import sessions
     from pointsystem.settings import legacy_database as configuration
-
-    def point_at(url: str) -> None:
-        _disconnect()
-        connections.databases[sessions.ALIAS] = configuration(url)
-        connections.configure_settings(connections.databases)
+    from tests.legacy_bridge.proxied import point_at
 
     def get(vendor: str, *, prepare: Callable[[], object] | None = None) -> str:
         key = (vendor, prepare)
         if prepare is None or key not in _databases.prepared:
             url = _databases.make(vendor)
-            point_at(url)
+            point_at(configuration(url))
             if prepare is not None:
                 prepare()
                 _databases.prepared[key] = url
         else:
             url = _databases.prepared[key]
-            point_at(url)
+            point_at(configuration(url))
         return url
 
     with django_db_blocker.unblock():
         yield get
-        _disconnect()
-        connections.databases.pop(sessions.ALIAS, None)
-
-
-def _disconnect() -> None:
-    from django.db import connections
-
-    from legacy_bridge import sessions
-
-    if sessions.ALIAS in connections.databases:
-        sessions.forget()
-        if hasattr(connections._connections, sessions.ALIAS):
-            del connections[sessions.ALIAS]
+        point_at(None)
 
 
 @pytest.fixture

@@ -44,14 +44,15 @@ def connecting_to(url: str, *, timeout_seconds: float | None = None) -> Iterator
             patch.setattr(settings, "POINTS_LEGACY_TIMEOUT_SECONDS", timeout_seconds)
             # What comes on top is made short as well: these tests wait for it often.
             patch.setattr(sessions, "_GRACE_SECONDS", GRACE_SECONDS)
-        _point_at(pointsystem.settings.legacy_database(url))
+        point_at(pointsystem.settings.legacy_database(url))
         try:
             yield
         finally:
-            _point_at(before)
+            point_at(before)
 
 
-def _point_at(configuration: dict[str, Any] | None) -> None:
+def point_at(configuration: dict[str, Any] | None) -> None:
+    """Let the alias `legacy` of this process be this database from now on, or none."""
     from django.db import connections
 
     from legacy_bridge import sessions
