@@ -15,8 +15,11 @@ INSERT_ONLY = sql.SQL("SELECT, INSERT")
 
 def insert_only_tables() -> tuple[str, ...]:
     """Names of the tables of which no row may ever be changed or deleted."""
-    models = apps.get_app_config("ledger").models_module
-    return tuple(getattr(models, "INSERT_ONLY_TABLES", ()))
+    return tuple(
+        name
+        for config in apps.get_app_configs()
+        for name in getattr(config.models_module, "INSERT_ONLY_TABLES", ())
+    )
 
 
 def grant_privileges(*, using: str = "default") -> None:

@@ -135,7 +135,7 @@ POINTS_CUTOVER = env.bool("POINTS_CUTOVER", default=True)
 
 # --- Applications and requests --------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "pointsystem.backoffice.apps.BackOfficeAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -143,10 +143,14 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "axes",
     "csp",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
     "rest_framework",
     "drf_spectacular_sidecar",
     "ledger",
     *(["legacy_bridge", "cutover"] if POINTS_CUTOVER else []),
+    # After all whose permissions its roles name.
+    "pointsystem.backoffice.apps.BackOfficeConfig",
     "pointsystem",
 ]
 # Who answers: the ledger itself, or whoever decides in the stage that is set (docs/adr/0022-one-door.md).
