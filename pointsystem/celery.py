@@ -49,6 +49,8 @@ app.conf.update(
         "ledger.tasks.expire_points": {"queue": "expire"},
         "ledger.tasks.sweep_stale_balances": {"queue": "refresh"},
         "ledger.tasks.refresh_balances": {"queue": "refresh"},
+        "backoffice.tasks.run_mass_grant": {"queue": "migrate"},
+        "backoffice.tasks.sweep": {"queue": "commands"},
     },
     task_serializer="json",
     result_serializer="json",
@@ -88,6 +90,11 @@ app.conf.update(
             "task": "ledger.tasks.expire_points",
             "schedule": 3600.0,
             "options": {"queue": "expire", "expires": 3600},
+        },
+        "sweep-support-desk": {
+            "task": "backoffice.tasks.sweep",
+            "schedule": 5.0,
+            "options": {"queue": "commands", "expires": 5},
         },
     },
 )

@@ -1,4 +1,5 @@
-"""What the back office keeps: the audit trail. Everything else belongs to the apps below."""
+"""What the back office keeps: the audit trail, and what the support desk asked for. Everything else belongs
+to the apps below."""
 
 from typing import TYPE_CHECKING
 
@@ -7,11 +8,20 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from pointsystem.backoffice.support.models import (
+    ApprovalRequest,
+    Confirmation,
+    MassGrant,
+    MassGrantRow,
+)
+
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 #: Tables on which the database itself refuses UPDATE, DELETE and TRUNCATE, by trigger and by privilege.
-INSERT_ONLY_TABLES = ("backoffice_audit_entry",)
+INSERT_ONLY_TABLES = ("backoffice_audit_entry", "backoffice_confirmation")
+
+__all__ = ["ApprovalRequest", "AuditEntry", "Capability", "Confirmation", "MassGrant", "MassGrantRow"]
 
 
 class Capability(models.Model):

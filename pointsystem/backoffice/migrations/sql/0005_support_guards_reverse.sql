@@ -1,0 +1,1 @@
+DROP TRIGGER confirmation_is_insert_only ON backoffice_confirmation;

@@ -1,0 +1,1 @@
+"""The pages of the desk: each parses, makes one call, and renders."""
