@@ -44,13 +44,16 @@ _NOTE_FAILURE: Final = "UPDATE ledger_inbox SET attempts = attempts + 1, last_er
 _LATER: Final = (AccountBusy, OperationInProgress, OutcomeUnknown, PrimaryUnavailable, DatabaseUnavailable)
 
 
-def drain(*, account_numbers: Sequence[str] | None, limit: int) -> int:
-    """Do what waits on these accounts, or on those that have waited longest; how many items were done.
+def waiting_accounts(*, limit: int) -> list[str]:
+    """The accounts that have waited longest."""
+    return [row[0] for row in fetch_all(_WAITING_ACCOUNTS, [limit])]
+
+
+def drain(*, account_numbers: Sequence[str]) -> int:
+    """Do what waits on these accounts; how many items were done.
 
     One account that cannot be drained stops no other, but several in a row mean that the legacy is away.
     """
-    if account_numbers is None:
-        account_numbers = [row[0] for row in fetch_all(_WAITING_ACCOUNTS, [limit])]
     done = failures = 0
     for account_number in account_numbers:
         if failures >= _FAILURES_OF_ONE_CAUSE:
@@ -109,7 +112,8 @@ def _do(item_id: int, stored: Any, accepted_at: Any) -> bool:
     except Refusal as refusal:
         if refusal.operation_id is None:
             intents.end_accepted(operation_id=command.operation_id, refusal=refusal.to_json())
-    except wrapped.LegacyDoesNotDecide:
+    except (wrapped.LegacyDoesNotDecide, wrapped.Later):
+        # The sweeper comes by again.
         return False
     return True
 

@@ -16,7 +16,7 @@ import msgspec
 from django.conf import settings
 from django.db import IntegrityError
 
-from cutover import identifiers, routes
+from cutover import lots, routes
 from cutover.routes import CurrentRoute
 from ledger.database import (
     commit_as_one,
@@ -106,9 +106,14 @@ RETURNING intent.request, intent.bookmark, intent.session, intent.attempts,
 """
 
 
+# Also what is being told to the legacy: its row may be there before we know that it is ours.
 _UNSETTLED: Final = """
-SELECT DISTINCT account_number FROM cutover_intent
-WHERE account_number = ANY (%s) AND state IN ('open', 'in_doubt')
+SELECT account_number FROM cutover_intent
+WHERE account_number = ANY (%(accounts)s) AND state IN ('open', 'in_doubt')
+UNION
+SELECT account_number FROM cutover_message
+WHERE account_number = ANY (%(accounts)s) AND state IN ('waiting', 'parked')
+    AND direction = 'to_legacy' AND session <> ''
 """
 
 #: The attempt of whoever opens an intent.
@@ -293,7 +298,7 @@ def claim_due(*, limit: int) -> list[Due]:
 
 def unsettled_accounts(account_numbers: Iterable[str]) -> set[str]:
     """Those of these accounts with an operation whose outcome in the legacy is not known (yet)."""
-    return {number for (number,) in fetch_all(_UNSETTLED, [sorted(set(account_numbers))])}
+    return {number for (number,) in fetch_all(_UNSETTLED, {"accounts": sorted(set(account_numbers))})}
 
 
 def lease_seconds() -> float:
@@ -306,9 +311,10 @@ def stored_shares(shares: Sequence[Share] | None) -> list[Any] | None:
     """What the legacy says of lots, by the ids that the API gives them."""
     if shares is None:
         return None
+    ids = lots.ids_of([share.lot_id for share in shares])
     return [
         [
-            str(identifiers.lot_id(share.lot_id)),
+            str(ids[share.lot_id]),
             share.points,
             share.expires_at.isoformat() if share.expires_at else None,
         ]

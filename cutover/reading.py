@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import quote, unquote
+from uuid import UUID
 
 import structlog
 from django.db import Error
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from cutover import identifiers, rows
+from cutover.lots import ids_of
 from ledger import clock
 from ledger.allocation import LotState, take
 from ledger.balances.window import expiring_before
@@ -115,7 +117,7 @@ def lots_page(
     position, backwards = position_of(cursor, parts=2)
     place = (instant_of(position[0]), uuid_of(position[1])) if position else None
     now = clock.now()
-    records = [_lot_record(lot, now=now) for lot in _lots(account_number, with_ended=state == "all")]
+    records = _lot_records(_lots(account_number, with_ended=state == "all"), now=now)
     if state != "all":
         records = [record for record in records if record.remaining]
     # A lot that was used up since keeps its place: what was earned before it came before it.
@@ -149,10 +151,15 @@ def _lots(account_number: str, *, with_ended: bool) -> Sequence[LegacyLot]:
     return lots
 
 
-def _lot_record(lot: LegacyLot, *, now: datetime) -> LotRecord:
+def _lot_records(lots: Sequence[LegacyLot], *, now: datetime) -> list[LotRecord]:
+    ids = ids_of([lot.lot_id for lot in lots])
+    return [_lot_record(lot, lot_id=ids[lot.lot_id], now=now) for lot in lots]
+
+
+def _lot_record(lot: LegacyLot, *, lot_id: UUID, now: datetime) -> LotRecord:
     is_live = lot.expires_at is None or lot.expires_at > now
     return LotRecord(
-        id=identifiers.lot_id(lot.lot_id),
+        id=lot_id,
         points=lot.points,
         remaining=lot.remaining if is_live else 0,
         earned_at=lot.earned_at,
@@ -177,7 +184,7 @@ def spend_preview(*, account_number: str, points: int) -> SpendPreview:
     """The lots that the legacy would take, in its order. Raises InsufficientPoints, PrimaryUnavailable,
     NotAvailableInStage; writes nothing."""
     now = clock.now()
-    records = [_lot_record(lot, now=now) for lot in _lots(account_number, with_ended=False)]
+    records = _lot_records(_lots(account_number, with_ended=False), now=now)
     available = sum(record.remaining for record in records)
     if available < points:
         raise InsufficientPoints(f"{available} points are available.")

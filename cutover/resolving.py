@@ -19,6 +19,7 @@ from ledger.operations.elsewhere import Undecided, guessed_kind
 from ledger.rules import DEFAULT_CANCEL_REASON, check_occurred_at, expiry_of, points_to_cancel
 from legacy_bridge import configured
 from legacy_bridge.adapter import Feature, LegacyAdapter
+from legacy_bridge.errors import NotRepresentable
 from legacy_bridge.records import (
     BY_LEGACY,
     ByLegacy,
@@ -123,25 +124,52 @@ def _resolve_cancel(
     return undecided, _cancel_request(command, target, points=points, reason=reason)
 
 
-def check_representable(command: Earn | Cancel) -> None:
-    """Refuse now what the legacy has no form for: it must not be accepted. A key that is known already has
-    its outcome. Raises NotAvailableInStage."""
+def check_representable(command: Earn | Spend | Cancel) -> None:
+    """Refuse now what the legacy has no form for: it must not be accepted, nor decided by the ledger while
+    the legacy follows. A key that is known already has its outcome. Raises NotAvailableInStage and
+    ValidationRefused."""
     situation = read(command)
-    if situation.known is not None or not situation.route.legacy_decides:
+    if situation.known is not None or situation.route.is_finished:
         return
-    adapter = configured.adapter()
-    target = situation.target
-    if isinstance(command, Cancel):
-        if target is not None and target.kind in ("earn", "spend"):
-            points = command.points or target.points
-            # More than the whole is no part: it is not cancellable, and the ledger's inbox says so.
-            _check_cancel(adapter, kind=target.kind, is_part=points < target.points)
-    else:
+    if isinstance(command, Earn):
         policies.current().reason_for(code=command.reason, kind="earn")
-        if command.expires_at is not UNSET and not adapter.takes_expires_at:
-            raise NotAvailableInStage("The point system that decides now sets expiry by itself.")
-        if adapter.reason_codes and command.reason not in adapter.reason_codes:
-            raise NotAvailableInStage("The point system that decides now does not know this reason.")
+    refusal = _without_form(command)
+    if refusal is not None:
+        raise refusal
+    target = situation.target
+    if isinstance(command, Cancel) and target is not None and target.kind in ("earn", "spend"):
+        points = command.points or target.points
+        # More than the whole is no part: it is not cancellable, and whoever decides says so.
+        _check_cancel(configured.adapter(), kind=target.kind, is_part=points < target.points)
+
+
+def has_form(command: Command) -> bool:
+    """Whether the legacy can be told of `command`, as far as that is known without asking anybody."""
+    if isinstance(command, Cancel):
+        return _takes_every_cancel(configured.adapter()) and _without_form(command) is None
+    return isinstance(command, Earn | Spend) and _without_form(command) is None
+
+
+def _takes_every_cancel(adapter: LegacyAdapter) -> bool:
+    return {Feature.CANCEL_SPEND, Feature.CANCEL_EARN, Feature.CANCEL_PART} <= adapter.features
+
+
+def _without_form(command: Earn | Spend | Cancel) -> NotAvailableInStage | None:
+    """What is refused of `command` by itself, or None."""
+    adapter = configured.adapter()
+    number = "" if isinstance(command, Cancel) else command.account_number
+    try:
+        adapter.check_form(account_number=number, reference=command.reference)
+    except NotRepresentable:
+        return NotAvailableInStage("The point systems cannot both keep this.")
+    if isinstance(command, Earn) and command.expires_at is not UNSET and not adapter.takes_expires_at:
+        return NotAvailableInStage("The point system that decides now sets expiry by itself.")
+    reason = command.reason
+    # A reason that nobody knows is for whoever decides to refuse.
+    is_ours = reason is not None and reason in policies.current().reasons
+    if is_ours and adapter.reason_codes and reason not in adapter.reason_codes:
+        return NotAvailableInStage("The point system that decides now does not know this reason.")
+    return None
 
 
 def _check_cancel(adapter: LegacyAdapter, *, kind: str, is_part: bool) -> None:

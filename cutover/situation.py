@@ -5,15 +5,14 @@ from typing import Final
 from uuid import UUID
 
 from cutover import routes
-from cutover.models import DEFAULT_COHORT, Stage
 from cutover.routes import CurrentRoute
 from ledger.commands import Adjust, Cancel, Command, Earn, Spend
 from ledger.database import fetch_one
 from ledger.rules import Target
 
 # One row, whatever there is: each part is found by an index of its own.
-_READ: Final = """
-SELECT route.stage, route.epoch, known.id, known.fingerprint, known.state,
+_READ: Final = f"""
+SELECT known.id, known.fingerprint, known.state,
     target.id, target.client_id, target.kind, target.state, target.account_number, target.points,
     target.counterpart_id,
     coalesce((
@@ -21,15 +20,22 @@ SELECT route.stage, route.epoch, known.id, known.fingerprint, known.state,
         WHERE cancel.cancels_id = target.id AND cancel.state = 'completed'
     ), 0)::bigint,
     account.status,
-    EXISTS (SELECT 1 FROM ledger_inbox WHERE account_number = coalesce(target.account_number, %(account)s))
+    EXISTS (SELECT 1 FROM ledger_inbox WHERE account_number = coalesce(target.account_number, %(account)s)),
+    cutover_is_held(
+        coalesce(target.account_number, %(account)s),
+        CASE WHEN route.stage IN ('LEGACY_ONLY', 'LEGACY_FIRST') THEN 'to_legacy' ELSE 'to_ledger' END
+    ),
+    {routes.COLUMNS}
 FROM (SELECT 1) AS one
-LEFT JOIN cutover_route AS route ON route.cohort = %(cohort)s
 LEFT JOIN ledger_operation AS known
     ON known.client_id = %(client_id)s AND known.idempotency_key = %(key)s
 LEFT JOIN ledger_operation AS target ON target.id = %(target)s::uuid
 LEFT JOIN ledger_account AS account
     ON account.account_number = coalesce(target.account_number, %(account)s)
-"""
+LEFT JOIN cutover_member AS member
+    ON member.account_number = coalesce(target.account_number, %(account)s)
+LEFT JOIN cutover_route AS route ON route.cohort = coalesce(member.cohort, 'default')
+"""  # noqa: S608  (only the constant above is put into the text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,8 @@ class Situation:
     target: CancelTarget | None
     account_status: str | None
     has_inbox: bool
+    #: What an earlier decider owes on the account is not settled yet.
+    is_held: bool
 
 
 def read(command: Command) -> Situation:
@@ -63,7 +71,6 @@ def read(command: Command) -> Situation:
     row = fetch_one(
         _READ,
         {
-            "cohort": DEFAULT_COHORT,
             "client_id": command.client_id,
             "key": command.idempotency_key,
             "target": command.cancelled_operation_id if isinstance(command, Cancel) else None,
@@ -72,21 +79,24 @@ def read(command: Command) -> Situation:
     )
     if row is None:
         raise AssertionError("a row that is always there was not")
-    if row[0] is None:
-        route = routes.current()
-    else:
-        route = CurrentRoute(cohort=DEFAULT_COHORT, stage=Stage(row[0]), epoch=row[1])
-    known = None if row[2] is None else Known(id=row[2], fingerprint=bytes(row[3]), state=row[4])
+    known = None if row[0] is None else Known(id=row[0], fingerprint=bytes(row[1]), state=row[2])
     target = None
-    if row[5] is not None:
+    if row[3] is not None:
         target = CancelTarget(
-            id=row[5],
-            client_id=row[6],
-            kind=row[7],
-            state=row[8],
-            account_number=row[9],
-            points=row[10],
-            counterpart_id=row[11],
-            cancelled_points=row[12],
+            id=row[3],
+            client_id=row[4],
+            kind=row[5],
+            state=row[6],
+            account_number=row[7],
+            points=row[8],
+            counterpart_id=row[9],
+            cancelled_points=row[10],
         )
-    return Situation(route=route, known=known, target=target, account_status=row[13], has_inbox=bool(row[14]))
+    return Situation(
+        route=routes.current() if row[14] is None else routes.of_row(row[14:]),
+        known=known,
+        target=target,
+        account_status=row[11],
+        has_inbox=bool(row[12]),
+        is_held=bool(row[13]),
+    )

@@ -1,11 +1,13 @@
 """What Celery does for the cutover; each task one call. A lost message costs time only: beat asks again."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
 from celery import shared_task
 
 from cutover import callers, settling
+from cutover.mirroring import worker
 from ledger import clock
 from ledger.tasks import LedgerTask
 from legacy_bridge.errors import LegacyError
@@ -19,6 +21,22 @@ _COUNTING_SECONDS: Final = 120.0
 @shared_task(base=LedgerTask, name="cutover.tasks.settle_intents")
 def settle_intents(**_: Any) -> int:
     return settling.settle_due()
+
+
+@shared_task(base=LedgerTask, name="cutover.tasks.mirror")
+def mirror(*, account_numbers: Sequence[str] = (), **_: Any) -> int:
+    """Messages applied. Which accounts rang does not matter: whatever is due is done."""
+    return worker.run()
+
+
+@shared_task(base=LedgerTask, name="cutover.tasks.look_for_strangers")
+def look_for_strangers(*, again: bool = False, **_: Any) -> int:
+    """Rows that came past the API. A legacy that is away is asked again by the next."""
+    try:
+        return worker.look_for_strangers(again=again)
+    except LegacyError as error:
+        log.info("tail_not_followed", error=str(error)[:500])
+        return 0
 
 
 @shared_task(base=LedgerTask, name="cutover.tasks.count_callers")

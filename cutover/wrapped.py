@@ -16,7 +16,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError
 
-from cutover import identifiers, intents, resolving
+from cutover import intents, lots, resolving
 from cutover.intents import FIRST_ATTEMPT
 from cutover.refusals import refusal_of
 from cutover.situation import Situation, read
@@ -25,12 +25,14 @@ from ledger.commands import Command
 from ledger.database import raise_refusal, violated_constraint
 from ledger.errors import (
     AccountBusy,
+    AccountHeld,
     IdempotencyKeyReused,
     NotAvailableInStage,
     OperationInProgress,
     OutcomeUnknown,
     PrimaryUnavailable,
     Refusal,
+    SpendingFrozen,
     from_json,
 )
 from ledger.idempotency import fingerprint
@@ -56,12 +58,30 @@ class LegacyDoesNotDecide(Exception):
     """The route changed since it was read: whoever decides now must be asked."""
 
 
+class Later(Exception):
+    """Nothing can be decided on this account now. A spend is told `refusal`; what may wait is accepted."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+
+
 class InboxFirst(Exception):
     """Something that was accepted earlier on this account must be done first."""
 
     def __init__(self, account_number: str) -> None:
         super().__init__(account_number)
         self.account_number = account_number
+
+
+def frozen() -> Refusal:
+    """What a spend is told in a freeze."""
+    return SpendingFrozen("Spending is stopped for a short while.")
+
+
+def held() -> Refusal:
+    """What a spend is told on an account that waits at a switch."""
+    return AccountHeld("The account waits for what was decided before.")
 
 
 def execute(command: Command, *, accepted_at: datetime | None = None) -> Outcome:
@@ -71,7 +91,7 @@ def execute(command: Command, *, accepted_at: datetime | None = None) -> Outcome
 
     Raises what `ledger.operations.execute` raises, and PrimaryUnavailable (nothing was done),
     OutcomeUnknown (it may have been done, and is being found out), NotAvailableInStage;
-    LegacyDoesNotDecide and InboxFirst.
+    LegacyDoesNotDecide, Later and InboxFirst.
     """
     give_up_at = time.monotonic() + settings.POINTS_LOCK_TIMEOUT_SECONDS
     pause_seconds = 0.002
@@ -114,6 +134,10 @@ def _attempt(command: Command, situation: Situation, *, accepted_at: datetime | 
     """Check, note, call and end; None when another operation of the account has to end first."""
     if not situation.route.legacy_decides:
         raise LegacyDoesNotDecide
+    if situation.route.is_frozen:
+        raise Later(frozen())
+    if situation.is_held:
+        raise Later(held())
     undecided, request = resolving.resolve(command, situation, judged_at=accepted_at)
     if situation.has_inbox and accepted_at is None:
         raise InboxFirst(undecided.account_number)
@@ -220,6 +244,7 @@ def _record(undecided: Undecided, request: Request, decision: Decision) -> Opera
     """What `queries.first_outcomes` reads of the operation, without asking: it was written a moment ago."""
     command = undecided.command
     shares = decision.shares
+    ids = lots.ids_of([share.lot_id for share in shares or ()])
     return OperationRecord(
         id=request.operation_id,
         kind=undecided.kind,
@@ -236,7 +261,7 @@ def _record(undecided: Undecided, request: Request, decision: Decision) -> Opera
         lots=None
         if shares is None
         else [
-            LotShare(lot=identifiers.lot_id(share.lot_id), points=share.points, expires_at=share.expires_at)
+            LotShare(lot=ids[share.lot_id], points=share.points, expires_at=share.expires_at)
             for share in shares
         ],
         metadata=getattr(command, "metadata", None),

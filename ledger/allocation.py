@@ -30,6 +30,11 @@ class LotState:
     def spending_order(self) -> tuple[datetime, datetime, UUID]:
         return (self.expires_at or _NEVER, self.earned_at, self.id)
 
+    @property
+    def order_of_age(self) -> tuple[datetime, UUID]:
+        """Where another side must be able to follow that takes the oldest first (`ledger.bounds`)."""
+        return (self.earned_at, self.id)
+
     def is_live(self, *, at: datetime) -> bool:
         """That instant decides, not the expire job: spendable while `at` < expires_at."""
         return self.expires_at is None or at < self.expires_at

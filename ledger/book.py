@@ -12,6 +12,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ledger.allocation import LotState, Share, take, total
+from ledger.bounds import SpendingOrder
 from ledger.identifiers import uuid7
 from ledger.posting import (
     AccountRow,
@@ -45,6 +46,7 @@ class Book:
     #: Open lots in spending order: all of them, or a prefix.
     lots: list[LotState] = field(default_factory=list)
     has_all_lots: bool = True
+    order: SpendingOrder = SpendingOrder.SOONEST_EXPIRY
     #: Every lot that was touched, by id, wherever it stands in the order.
     touched: dict[UUID, LotState] = field(default_factory=dict)
 
@@ -114,6 +116,10 @@ class Book:
         return Share(lot, lot.points)
 
     def _insert(self, lot: LotState) -> None:
+        if self.order is SpendingOrder.OLDEST:
+            # Then all lots are here.
+            insort(self.lots, lot, key=lambda candidate: candidate.order_of_age)
+            return
         # Behind the end of a prefix there are lots that were not read: nothing may stand there.
         if self.has_all_lots or (self.lots and lot.spending_order < self.lots[-1].spending_order):
             insort(self.lots, lot, key=lambda candidate: candidate.spending_order)
@@ -123,6 +129,8 @@ class Book:
         if self.next_expiry_at is None or at < self.next_expiry_at:
             return []
         lots = [lot for lot in self.lots if lot.remaining and not lot.is_live(at=at)]
+        if self.order is SpendingOrder.OLDEST:
+            return sorted(lots, key=lambda lot: lot.spending_order)
         if lots and lots[-1] is self.lots[-1] and not self.has_all_lots:
             raise NeedsAllLots(account_number=self.account_number)
         return lots
@@ -131,7 +139,11 @@ class Book:
         """The counters as they are after all that was decided."""
         # A prefix that is used up still bounds what was not read: nothing there lapses sooner.
         bound = None if self.has_all_lots or not self.lots else self.lots[-1].expires_at
-        next_expiry_at = next((lot.expires_at for lot in self.lots if lot.remaining), bound)
+        if self.order is SpendingOrder.OLDEST:
+            lapsing = [lot.expires_at for lot in self.lots if lot.remaining and lot.expires_at]
+            next_expiry_at = min(lapsing, default=None)
+        else:
+            next_expiry_at = next((lot.expires_at for lot in self.lots if lot.remaining), bound)
         return AccountRow(
             id=self.id,
             sequence=self.sequence,
@@ -176,14 +188,16 @@ class Journal:
         kind: str,
         allocations: list[tuple[UUID, int]],
         recorded_at: datetime,
+        entry_id: UUID | None = None,
     ) -> EntryRow:
         points = sum(points for _, points in allocations)
         book.sequence += 1
         book.balance += points
-        book.last_recorded_at = recorded_at
+        # What another side decided may come with an earlier instant.
+        book.last_recorded_at = max(recorded_at, book.last_recorded_at)
         self.changed_books[book.id] = book
         entry = EntryRow(
-            id=uuid7(),
+            id=entry_id or uuid7(),
             account_id=book.id,
             sequence=book.sequence,
             operation_id=operation_id,

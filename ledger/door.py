@@ -5,7 +5,7 @@ By itself the ledger answers (`ledger.face`). Where a legacy is configured, the 
 (docs/adr/0022-one-door.md). So nothing below needs to know what stands above it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache
 from importlib import import_module
@@ -16,6 +16,7 @@ from django.conf import settings
 
 from ledger.commands import Cancel, Command, Earn
 from ledger.errors import Refusal
+from ledger.expiry import ExpiryRun
 from ledger.models import AccountStatus, AccountStatusChange
 from ledger.records import (
     BalanceRecord,
@@ -41,6 +42,14 @@ class Face(Protocol):
     def accept(self, command: Earn | Cancel) -> Outcome: ...
 
     def drain_inbox(self, *, account_numbers: Sequence[str] | None = ..., limit: int = ...) -> int: ...
+
+    def expire_points(
+        self,
+        *,
+        as_of: datetime | None = ...,
+        batch_lots: int = ...,
+        on_batch: Callable[[ExpiryRun], None] | None = ...,
+    ) -> ExpiryRun: ...
 
     def change_account_status(
         self, *, account_number: str, status: AccountStatus, note: str, actor: str

@@ -57,6 +57,7 @@ class Doorbell:
     def __init__(self) -> None:
         self.refresh = _Bell(task="ledger.tasks.refresh_balances", queue="refresh", argument="account_ids")
         self.inbox = _Bell(task="ledger.tasks.drain_inbox", queue="commands", argument="account_numbers")
+        self.others: dict[str, _Bell] = {}
         self._lock = threading.Lock()
         self._rung = threading.Event()
         self._ending = threading.Event()
@@ -97,7 +98,7 @@ class Doorbell:
 
     def _send_all(self) -> bool:
         """Send what has gathered. False when the broker did not take a message: that one is dropped."""
-        for bell in (self.inbox, self.refresh):
+        for bell in (self.inbox, self.refresh, *list(self.others.values())):
             while True:
                 with self._lock:
                     ids = bell.take()
@@ -168,6 +169,16 @@ def ring_inbox(account_numbers: Iterable[str]) -> None:
     """Ask for these accounts' inbox to be drained soon. Never blocks. Raises InsideTransaction."""
     refuse_inside_transaction("a drain of the inbox asked for")
     _doorbell.ring(_doorbell.inbox, account_numbers)
+
+
+def ring(*, task: str, queue: str, argument: str, ids: Iterable[Any]) -> None:
+    """Ask for another `task` soon, with these ids as its `argument`. Never blocks. Raises
+    InsideTransaction."""
+    refuse_inside_transaction(f"{task} asked for")
+    bell = _doorbell.others.get(task)
+    if bell is None:
+        bell = _doorbell.others.setdefault(task, _Bell(task=task, queue=queue, argument=argument))
+    _doorbell.ring(bell, ids)
 
 
 def reset() -> None:

@@ -107,6 +107,20 @@ class OutcomeUnknown(Refusal):
     retry_after_seconds = 2
 
 
+class SpendingFrozen(Refusal):
+    """Spending is stopped for a while; earns and cancels are accepted, and done after it."""
+
+    code = "spending_frozen"
+    retry_after_seconds = 30
+
+
+class AccountHeld(Refusal):
+    """The account waits a moment at a switch of sides. Nothing was changed."""
+
+    code = "account_held"
+    retry_after_seconds = 1
+
+
 class NotAvailableInStage(Refusal):
     """The side that decides has no form for this. After the cutover it can be done."""
 

@@ -5,7 +5,7 @@ nothing, a killed run goes on where it stopped, and accounts that are busy are l
 batch (docs/adr/0009-expiry-is-bookkeeping.md).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -103,8 +103,9 @@ def expire_points(
     as_of: datetime | None = None,
     batch_lots: int = 5000,
     on_batch: Callable[[ExpiryRun], None] | None = None,
+    only: Callable[[Collection[int]], Collection[int]] | None = None,
 ) -> ExpiryRun:
-    """Post all lots that lapsed at or before `as_of` (default: now).
+    """Post all lots that lapsed at or before `as_of` (default: now), of the accounts (ids) that `only` lets.
 
     Raises ValidationRefused for an `as_of` later than now.
     """
@@ -121,6 +122,9 @@ def expire_points(
             break
         with transaction.atomic():
             locked = [row[0] for row in fetch_all(_LOCK_BATCH, [candidates])]
+            if only is not None:
+                allowed = set(only(locked))
+                locked = [account_id for account_id in locked if account_id in allowed]
             _expire_batch(locked, as_of=as_of, now=now, run=run)
         skipped.update(set(candidates) - set(locked))
         run.batches += 1

@@ -5,10 +5,10 @@ changed is in force everywhere within `KEPT_SECONDS` (docs/adr/0006-reasons-and-
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from ledger import clock
+from ledger import bounds, clock
 from ledger.errors import ValidationRefused
 from ledger.models import ExpiryRounding, Reason, ReasonPolicy
 
@@ -71,6 +71,18 @@ class ReasonBook:
                 detail=f"The reason {code} is not for this kind.",
             )
         return found[1]
+
+    def policy(self, policy_id: int) -> Policy:
+        """The policy of a lot, as far as the bounds that hold now leave it its own."""
+        own = self.policies[policy_id]
+        held = bounds.current()
+        if held.restore is None and held.clawback is None:
+            return own
+        return replace(
+            own,
+            restore=own.restore if held.restore is None else held.restore.value,
+            clawback=own.clawback if held.clawback is None else held.clawback.value,
+        )
 
 
 _kept: tuple[float, ReasonBook] | None = None

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from ledger import clock
+from ledger import bounds, clock
 from ledger.allocation import LotState, take, total
 from ledger.balances.window import expiring_before
+from ledger.bounds import SpendingOrder
 from ledger.clients import legacy_client_id, may_see
 from ledger.cursors import cut, instant_of, position_of, uuid_of, whole_number_of
 from ledger.database import fetch_all, fetch_one, from_jsonb
@@ -358,6 +359,8 @@ def spend_preview(*, account_number: str, points: int) -> SpendPreview:
         )
         for row in fetch_all(_SPENDABLE, [account_number])
     ]
+    if bounds.current().spending_order is SpendingOrder.OLDEST:
+        lots.sort(key=lambda lot: lot.order_of_age)
     available = sum(lot.remaining for lot in lots if lot.is_live(at=now))
     shares = take(lots=lots, points=points, at=now)
     if total(shares) < points:

@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Task, shared_task
 
-from ledger import balances, expiry
+from ledger import balances
 from ledger.balances.guard import refuse_inside_transaction
 from ledger.door import face
 
@@ -49,4 +49,4 @@ def drain_inbox(*, account_numbers: Sequence[str] | None = None, **_: Any) -> in
 
 @shared_task(base=LedgerTask, name="ledger.tasks.expire_points")
 def expire_points(**_: Any) -> int:
-    return expiry.expire_points().points
+    return face().expire_points().points

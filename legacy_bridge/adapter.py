@@ -84,6 +84,9 @@ class LegacyAdapter(ABC):
     #: Decisions carry shares, and `balance_after`.
     tells_shares: ClassVar[bool] = False
     tells_balance_after: ClassVar[bool] = False
+    #: A spend takes the lots that were earned first; else those that lapse soonest. While the ledger
+    #: decides and the legacy follows, the ledger takes them in the same order.
+    takes_oldest_first: ClassVar[bool] = False
     #: `LegacyBalance` carries what lapses soon, and what lapses next.
     tells_expiring: ClassVar[bool] = False
     tells_next_expiry: ClassVar[bool] = False
@@ -175,6 +178,12 @@ class LegacyAdapter(ABC):
     def last_row_id(self, session: Session, *, account_number: str) -> str | None:
         """The account's last row before a call (`Settling.BY_NEW_ROW`)."""
         raise NotRepresentable("The legacy does not list its history.")
+
+    # --- what has a form here ------------------------------------------------------------------------
+    def check_form(self, *, account_number: str, reference: str | None) -> None:
+        """Refuse an account number or a reference that the legacy cannot keep, without asking it: while
+        the ledger decides, nothing is decided that could not be told here. Raises NotRepresentable."""
+        return
 
     # --- words and times -----------------------------------------------------------------------------
     @cached_property

@@ -44,6 +44,8 @@ app.conf.update(
     task_create_missing_queues=False,
     task_routes={
         "cutover.tasks.count_callers": {"queue": "migrate"},
+        "cutover.tasks.look_for_strangers": {"queue": "mirror"},
+        "cutover.tasks.mirror": {"queue": "mirror"},
         "cutover.tasks.settle_intents": {"queue": "mirror"},
         "ledger.tasks.drain_inbox": {"queue": "commands"},
         "ledger.tasks.expire_points": {"queue": "expire"},
@@ -111,6 +113,22 @@ def schedule_the_recoverer(sender: Celery, **_: Any) -> None:
             "task": "cutover.tasks.settle_intents",
             "schedule": 2.0,
             "options": {"queue": "mirror", "expires": 2},
+        }
+        sender.conf.beat_schedule["mirror"] = {
+            "task": "cutover.tasks.mirror",
+            "schedule": 1.0,
+            "options": {"queue": "mirror", "expires": 1},
+        }
+        sender.conf.beat_schedule["look-for-strangers"] = {
+            "task": "cutover.tasks.look_for_strangers",
+            "schedule": 1.0,
+            "options": {"queue": "mirror", "expires": 1},
+        }
+        sender.conf.beat_schedule["look-for-strangers-again"] = {
+            "task": "cutover.tasks.look_for_strangers",
+            "kwargs": {"again": True},
+            "schedule": 20.0,
+            "options": {"queue": "mirror", "expires": 20},
         }
         sender.conf.beat_schedule["count-callers"] = {
             "task": "cutover.tasks.count_callers",

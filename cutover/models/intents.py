@@ -67,6 +67,12 @@ class Intent(models.Model):
                 name="intent_not_settled",
                 condition=Q(state__in=[IntentState.OPEN, IntentState.IN_DOUBT]),
             ),
+            # Whether an account is held.
+            models.Index(
+                fields=["account_number"],
+                name="intent_in_doubt_by_account",
+                condition=Q(state=IntentState.IN_DOUBT),
+            ),
         ]
 
     def __str__(self) -> str:

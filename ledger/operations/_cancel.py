@@ -82,7 +82,7 @@ def _cancel_spend(
     graced: list[tuple[LotState, LotState]] = []
     for lot_id, share in given:
         lot = book.known(lots[lot_id])
-        policy = desk.reasons.policies[lot.policy_id] if lot.policy_id is not None else None
+        policy = desk.reasons.policy(lot.policy_id) if lot.policy_id is not None else None
         if lot.is_live(at=at):
             restored.append(book.put_back(lot=lot, points=share))
         elif policy is not None and policy.restore == Restore.GRACE:
@@ -125,7 +125,7 @@ def _cancel_earn(
     own_lots = [book.known(lot) for lot in [target.allocations[0][0], *target.grace_lots]]
     own = book.take_from(lots=own_lots, points=points, at=at)
     owed = _spent_points_to_claw_back(target, own_points=total(own), points=points)
-    clawback = desk.reasons.policies[own_lots[0].policy_id or 0].clawback
+    clawback = desk.reasons.policy(own_lots[0].policy_id or 0).clawback
     if owed and clawback == Clawback.REJECT:
         book.undo(own)
         raise EarnAlreadySpent(f"{owed} of these points have been spent.")

@@ -4,8 +4,10 @@ from collections.abc import Collection, Iterable
 from typing import Any
 from uuid import UUID
 
+from ledger import bounds
 from ledger.allocation import LotState
 from ledger.book import Book
+from ledger.bounds import SpendingOrder
 from ledger.database import Parameters, fetch_all
 from ledger.models import EntryKind
 from ledger.operations._desk import Target
@@ -25,6 +27,14 @@ CROSS JOIN LATERAL (
 ) AS lot
 WHERE account.account_number = ANY (%s)
 ORDER BY lot.account_id, lot.expires_at, lot.earned_at, lot.lot_id
+"""
+
+# All lots, the oldest first: for another side that takes them so (`ledger.bounds`).
+_OPEN_LOTS_BY_AGE = """
+SELECT lot.lot_id, lot.account_id, lot.points, lot.remaining, lot.earned_at, lot.expires_at
+FROM ledger_account AS account JOIN ledger_open_lot AS lot ON lot.account_id = account.id
+WHERE account.account_number = ANY (%s)
+ORDER BY lot.account_id, lot.earned_at, lot.lot_id
 """
 
 _LOT_POLICIES = "SELECT id, reason_id, policy_id FROM ledger_lot WHERE id = ANY (%s::uuid[])"
@@ -95,19 +105,22 @@ _SPENDING_KINDS = [
 
 def open_lots(account_numbers: Collection[str], *, complete: bool = False) -> tuple[str, Parameters]:
     """The statement that reads open lots in spending order: the first `PREFIX` of each, or all."""
+    if bounds.current().spending_order is SpendingOrder.OLDEST:
+        return _OPEN_LOTS_BY_AGE, [list(account_numbers)]
     return _OPEN_LOTS, [None if complete else PREFIX, list(account_numbers)]
 
 
 def fill(books: Collection[Book], rows: Iterable[tuple[Any, ...]], *, complete: bool = False) -> None:
     """Put the rows of `open_lots` into the books of their accounts."""
     by_id = {book.id: book for book in books}
+    order = bounds.current().spending_order
     for book in books:
-        book.lots = []
+        book.lots, book.order = [], order
     for row in rows:
         if row[1] in by_id:
             by_id[row[1]].lots.append(_lot(row))
     for book in books:
-        book.has_all_lots = complete or len(book.lots) < PREFIX
+        book.has_all_lots = complete or order is SpendingOrder.OLDEST or len(book.lots) < PREFIX
 
 
 def load_policies(books: Iterable[Book]) -> None:

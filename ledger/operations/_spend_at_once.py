@@ -11,7 +11,8 @@ from datetime import UTC
 
 from django.db import DatabaseError
 
-from ledger import clock, policies
+from ledger import bounds, clock, policies
+from ledger.bounds import SpendingOrder
 from ledger.commands import Spend
 from ledger.database import fetch_all, raise_refusal
 from ledger.errors import ValidationRefused
@@ -22,7 +23,7 @@ from ledger.operations._loading import PREFIX
 from ledger.operations._validity import check_occurred_at
 from ledger.records import LotShare, Outcome
 
-_STATEMENT = f"""
+_TEMPLATE = f"""
 WITH seen AS MATERIALIZED (
     SELECT id, sequence FROM ledger_account WHERE account_number = %(account_number)s
 ), lot AS MATERIALIZED (
@@ -33,10 +34,10 @@ WITH seen AS MATERIALIZED (
         SELECT lot_id, remaining, earned_at, expires_at
         FROM ledger_open_lot
         WHERE account_id = (SELECT id FROM seen)
-        ORDER BY expires_at, earned_at, lot_id
+        ORDER BY <order>
         LIMIT {PREFIX}
     ) AS first
-    WINDOW spending AS (ORDER BY expires_at, earned_at, lot_id ROWS UNBOUNDED PRECEDING)
+    WINDOW spending AS (ORDER BY <order> ROWS UNBOUNDED PRECEDING)
 ), taken AS MATERIALIZED (
     SELECT lot_id, remaining, expires_at, position, least(remaining, %(points)s - before) AS points
     FROM lot WHERE before < %(points)s
@@ -98,6 +99,11 @@ FROM account, taken
 ORDER BY taken.position
 """  # noqa: S608  (only a constant of this code is put into the text)
 
+_STATEMENTS = {
+    SpendingOrder.SOONEST_EXPIRY: _TEMPLATE.replace("<order>", "expires_at, earned_at, lot_id"),
+    SpendingOrder.OLDEST: _TEMPLATE.replace("<order>", "earned_at, lot_id"),
+}
+
 
 def spend_at_once(command: Spend) -> Outcome | None:
     """Spend if it is a plain one; None when the general way must decide. Raises AccountBusy,
@@ -113,7 +119,7 @@ def spend_at_once(command: Spend) -> Outcome | None:
     parameters = common_parameters(command, now=now)
     parameters |= {"entry_id": uuid7(), "reason_id": policy.reason_id}
     try:
-        rows = fetch_all(_STATEMENT, parameters)
+        rows = fetch_all(_STATEMENTS[bounds.current().spending_order], parameters)
     except DatabaseError as error:
         give_way(error)
         return None

@@ -18,6 +18,7 @@ import psycopg
 from django.db import connection
 from psycopg import capabilities
 
+from ledger.database import fetch_all
 from ledger.verification.collector import Collector
 
 # Instants come as seconds since 1970 in double precision: microseconds are exact until 2255, and a
@@ -26,12 +27,23 @@ _HISTORY = """
 SELECT entry.account_id, entry.sequence, entry.kind, entry.points, entry.balance_after,
     date_part('epoch', entry.recorded_at), allocation.position, allocation.points,
     uuid_send(allocation.lot_id), lot.points, date_part('epoch', lot.expires_at),
-    date_part('epoch', lot.earned_at), lot.entry_id = entry.id, lot.account_id
+    date_part('epoch', lot.earned_at), lot.entry_id = entry.id, lot.account_id, {decided}
 FROM ledger_entry AS entry
+{operations}
 LEFT JOIN ledger_allocation AS allocation ON allocation.entry_id = entry.id
 LEFT JOIN ledger_lot AS lot ON lot.id = allocation.lot_id
 ORDER BY entry.account_id, entry.sequence, entry.id, allocation.position
 """
+# Whether another side decided, and whether the ledger did within bounds (`ledger.bounds`): then some rules
+# were another's. A ledger that always stood alone need not be asked for each entry.
+_WITH_ANOTHER_SIDE = (
+    "SELECT EXISTS (SELECT FROM ledger_operation WHERE decided_elsewhere OR stage IS NOT NULL)"
+)
+_HISTORY_ALONE = _HISTORY.format(decided="false, false", operations="")
+_HISTORY_OF_BOTH = _HISTORY.format(
+    decided="coalesce(operation.decided_elsewhere, false), operation.stage IS NOT NULL",
+    operations="LEFT JOIN ledger_operation AS operation ON operation.id = entry.operation_id",
+)
 
 _ROWS_AT_ONCE = 2000
 _EVER = float("inf")
@@ -77,12 +89,14 @@ class Replayed:
 def replay(*, collector: Collector, say: Callable[[int], None], every: int = 250_000) -> Replayed:
     """Replay all entries into `collector`. Calls `say` with the number of rows done."""
     connection.ensure_connection()
+    ((has_another_side,),) = fetch_all(_WITH_ANOTHER_SIDE)
+    history = _HISTORY_OF_BOTH if has_another_side else _HISTORY_ALONE
     size = _ROWS_AT_ONCE if capabilities.has_stream_chunked() else 1
     with (
         connection.wrap_database_errors,
         psycopg.Cursor(connection.connection) as cursor,
         # A stream that is left open keeps the connection to itself, and its rollback would wait for ever.
-        closing(cast("Generator[Any, None, None]", cursor.stream(_HISTORY, binary=True, size=size))) as rows,
+        closing(cast("Generator[Any, None, None]", cursor.stream(history, binary=True, size=size))) as rows,
     ):
         return _replay_rows(rows, collector, say, every)
 
@@ -130,9 +144,13 @@ class _Account:
     points: int = 0
     allocated: int = 0
     position: int = -1
+    #: Of the entry that passes by: whose rules it followed.
+    is_of_another: bool = False
+    is_within_bounds: bool = False
 
     def begin_entry(self, row: tuple[Any, ...]) -> None:
         _, sequence, kind, points, balance_after, recorded_at, position = row[:7]
+        self.is_of_another, self.is_within_bounds = row[14], row[15]
         if sequence != self.sequence + 1:
             self.note("sequence_has_no_gap", found=sequence)
         self.sequence, self.kind, self.points, self.allocated, self.position = sequence, kind, points, 0, -1
@@ -146,12 +164,12 @@ class _Account:
             self.note("balance_after_not_negative", balance_after=balance_after)
         if (points > 0) != (kind in _ADDING) and kind != "adjust":
             self.note("entry_sign_matches_kind", kind=kind, points=points)
-        if recorded_at < self.recorded_at:
+        if recorded_at < self.recorded_at and not self.is_of_another:
             self.note(
                 "recorded_at_never_goes_back", recorded_at=_text(recorded_at), before=_text(self.recorded_at)
             )
-        self.recorded_at = recorded_at
-        if self.order and self.order[0][0] <= recorded_at and kind != "expire":
+        self.recorded_at = max(recorded_at, self.recorded_at)
+        if self.order and self.order[0][0] <= recorded_at and kind != "expire" and not self.is_of_another:
             self._check_settled()
         if position is None:
             self.note("entry_has_allocations", kind=kind, points=points)
@@ -164,7 +182,7 @@ class _Account:
     def end(self) -> None:
         self.end_entry()
         # A run of the expire job may stop at an earlier instant than its own; nothing else may.
-        if self.kind and self.kind != "expire":
+        if self.kind and self.kind != "expire" and not self.is_of_another:
             self._check_settled()
         in_lots = sum(self.remaining.values())
         if in_lots != self.total:
@@ -188,7 +206,7 @@ class _Account:
             self.granted += 1
             if points != lot_points or before:
                 self.note("lot_granted_in_full", lot=UUID(bytes=lot), granted=points, points=lot_points)
-        elif self.kind != "spend_cancel":
+        elif self.kind != "spend_cancel" and not self.is_of_another:
             self.note("entry_sign_matches_kind", kind=self.kind, lot=UUID(bytes=lot), points=points)
         if before + points > lot_points:
             self.note(
@@ -200,14 +218,21 @@ class _Account:
 
     def _take(self, lot: bytes, points: int, lapses: float) -> None:
         before = self.remaining.get(lot, 0)
-        if self.kind == "expire":
+        if self.is_of_another:
+            # Its rules are not ours; that nothing is taken twice is.
+            pass
+        elif self.kind == "expire":
             if lapses > self.recorded_at:
                 self.note("live_lot_is_not_expired", lot=UUID(bytes=lot), expires_at=_text(lapses))
         elif lapses <= self.recorded_at:
             self.note(
                 "lapsed_lot_is_not_taken", kind=self.kind, lot=UUID(bytes=lot), expires_at=_text(lapses)
             )
-        elif self.kind in _IN_SPENDING_ORDER and not (before > 0 and self.order[0][2] == lot):
+        elif (
+            self.kind in _IN_SPENDING_ORDER
+            and not self.is_within_bounds
+            and not (before > 0 and self.order[0][2] == lot)
+        ):
             self._check_order(lot)
         if self.kind in _ADDING:
             self.note("entry_sign_matches_kind", kind=self.kind, lot=UUID(bytes=lot), points=points)

@@ -83,6 +83,7 @@ class ReferenceAdapter(LegacyAdapter):
     settling = Settling.BY_ID
     features = frozenset(Feature)
     takes_expires_at = True
+    takes_oldest_first = True
     tells_shares = True
     tells_balance_after = True
     tells_expiring = True
@@ -108,10 +109,17 @@ class ReferenceAdapter(LegacyAdapter):
             cls = MariaDBReference if connections[ALIAS].vendor == "mysql" else PostgreSQLReference
         return super().__new__(cls)
 
+    def check_form(self, *, account_number: str, reference: str | None) -> None:
+        if not _is_key(account_number):
+            raise NotRepresentable(f"The legacy's member numbers have at most {_LONGEST_KEY} characters.")
+        if reference is not None and len(reference) > _LONGEST_REFERENCE:
+            raise NotRepresentable(
+                f"The legacy's trade numbers have at most {_LONGEST_REFERENCE} characters."
+            )
+
     # --- operations ----------------------------------------------------------------------------------
     def earn(self, session: Session, request: EarnRequest) -> Decision:
-        if not _is_key(request.account_number):
-            raise NotRepresentable(f"The legacy's member numbers have at most {_LONGEST_KEY} characters.")
+        self.check_form(account_number=request.account_number, reference=request.reference)
         expires = request.expires_at
         if isinstance(expires, ByLegacy):
             expiry: tuple[str, datetime | None] = ("D", None)
@@ -148,10 +156,7 @@ class ReferenceAdapter(LegacyAdapter):
         arguments: Sequence[Any],
         request: EarnRequest | SpendRequest | CancelRequest,
     ) -> Decision:
-        if request.reference is not None and len(request.reference) > _LONGEST_REFERENCE:
-            raise NotRepresentable(
-                f"The legacy's trade numbers have at most {_LONGEST_REFERENCE} characters."
-            )
+        self.check_form(account_number=request.account_number, reference=request.reference)
         told = [request.reference, str(request.operation_id), CALLER]
         code, message, *answer = call_procedure(session, self.schema + name, [*arguments, *told, *_ANSWER])
         _check(code, message)

@@ -22,19 +22,35 @@ from tests.legacy_bridge.conftest import (  # noqa: F401
     legacy_database,
 )
 
-ROUTE = """
-INSERT INTO cutover_route (cohort, stage, epoch, changed_at) VALUES ('default', %s, 1, clock_timestamp())
-ON CONFLICT (cohort) DO UPDATE
-SET stage = EXCLUDED.stage, epoch = cutover_route.epoch + 1, changed_at = clock_timestamp()
-"""
+STAGES = ("LEGACY_ONLY", "LEGACY_FIRST", "NEW_FIRST", "NEW_ONLY")
 
 
 def set_stage(stage: str) -> None:
+    """Move the default route there, one step after the other."""
     from cutover import routes
     from ledger.database import fetch_all
 
-    fetch_all(ROUTE, [stage])
+    while (now := STAGES.index(routes.current().stage)) != STAGES.index(stage):
+        step = STAGES[now + 1] if now < STAGES.index(stage) else STAGES[now - 1]
+        fetch_all(CAPTURE)
+        fetch_all(ROUTE, [step])
     routes.forget_hints()
+
+
+def begin_epoch() -> None:
+    """The same stage, under a new epoch."""
+    from ledger.database import fetch_all
+
+    fetch_all("UPDATE cutover_route SET capture = true, epoch = epoch + 1 WHERE cohort = 'default'")
+
+
+CAPTURE = (
+    "UPDATE cutover_route SET capture = true, epoch = epoch + 1 WHERE cohort = 'default' AND NOT capture"
+)
+ROUTE = """
+UPDATE cutover_route SET stage = %s, epoch = epoch + 1, changed_at = clock_timestamp()
+WHERE cohort = 'default'
+"""
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from legacy_bridge import errors as bridge
 from legacy_bridge import giving
 from legacy_bridge.dialects import RaisedError
 from legacy_bridge.records import NotApplied
-from tests.cutover.conftest import set_stage
+from tests.cutover.conftest import begin_epoch, set_stage
 from tests.cutover.legacy_calls import (
     Killed,
     call_directly,
@@ -404,7 +404,7 @@ def test_a_route_that_changed_meanwhile_is_read_anew(
     def changed_before(*arguments: Any, route: Any, **more: Any) -> None:
         epochs.append(route.epoch)
         if len(epochs) == 1:
-            in_thread(lambda: set_stage(stage))()
+            in_thread(begin_epoch if stage == "LEGACY_ONLY" else lambda: set_stage(stage))()
         real(*arguments, route=route, **more)
 
     monkeypatch.setattr(intents, "open_intent", changed_before)

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ledger import clock, expiry
+from ledger.door import face
 from ledger.errors import ValidationRefused
 from ledger.management.progress import Progress
 
@@ -24,7 +25,7 @@ class Command(BaseCommand):
         as_of = _instant(options["as_of"]) if options["as_of"] else clock.now()
         progress = Progress(stderr=self.stderr, total=expiry.count_lapsed(as_of=as_of), unit="lots")
         try:
-            run = expiry.expire_points(as_of=as_of, on_batch=lambda run: progress.show(run.lots))
+            run = face().expire_points(as_of=as_of, on_batch=lambda run: progress.show(run.lots))
         except ValidationRefused as refusal:
             raise CommandError(f"--as-of: {refusal.detail}", returncode=2) from refusal
         progress.end()

@@ -1,0 +1,375 @@
+"""Posting what another side decided: facts, not commands.
+
+The operations exist already (`ledger.operations.elsewhere`). Their entries are posted at the decider's
+instant and over the lots that it touched, whatever the ledger's own rules would have said. Only what cannot
+be true here, because the ledger stands differently, is not posted: `Diverged` says why.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID, uuid5
+
+from django.db import transaction
+
+from ledger import locks, policies
+from ledger.allocation import LotState, Share, give_back, take
+from ledger.balances import BalanceChange, announce
+from ledger.book import Book, Journal
+from ledger.bounds import SpendingOrder
+from ledger.database import fetch_all
+from ledger.models import EntryKind
+from ledger.policies import ReasonBook
+
+#: The reason of lots for which the other side knows none of ours.
+_REASON_OF_UNKNOWN: Final = "CORRECTION"
+
+_LOTS: Final = """
+SELECT lot.id, lot.account_id, lot.points, coalesce(open.remaining, 0), lot.earned_at, lot.expires_at
+FROM ledger_lot AS lot LEFT JOIN ledger_open_lot AS open ON open.lot_id = lot.id
+WHERE lot.id = ANY (%s::uuid[])
+"""
+_ALL_OPEN_LOTS: Final = """
+SELECT open.lot_id, open.account_id, open.points, open.remaining, open.earned_at, open.expires_at
+FROM ledger_open_lot AS open JOIN ledger_account AS account ON account.id = open.account_id
+WHERE account.account_number = ANY (%s)
+"""
+_ALLOCATIONS_OF: Final = """
+SELECT entry.operation_id, allocation.lot_id, abs(allocation.points)
+FROM ledger_entry AS entry JOIN ledger_allocation AS allocation ON allocation.entry_id = entry.id
+WHERE entry.operation_id = ANY (%s::uuid[]) AND entry.kind IN ('earn', 'spend')
+ORDER BY entry.operation_id, entry.sequence, allocation.position
+"""
+_GIVEN_BACK: Final = """
+SELECT operation.cancels_id, sum(entry.points)::bigint
+FROM ledger_operation AS operation JOIN ledger_entry AS entry ON entry.operation_id = operation.id
+WHERE operation.cancels_id = ANY (%s::uuid[]) AND entry.kind = 'spend_cancel'
+GROUP BY operation.cancels_id
+"""
+_POSTED: Final = "SELECT DISTINCT operation_id FROM ledger_entry WHERE operation_id = ANY (%s::uuid[])"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactShare:
+    """Points of one lot that were granted, taken or given back. Always positive."""
+
+    lot: UUID
+    points: int
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One movement that another side decided. `points` is signed."""
+
+    operation_id: UUID
+    entry_id: UUID
+    kind: EntryKind
+    account_number: str
+    points: int
+    recorded_at: datetime
+    reason_id: int | None = None
+    #: The operation that a cancel is of, where that is known.
+    cancels_id: UUID | None = None
+    #: None where the other side does not say which lots it touched: then they are inferred.
+    shares: Sequence[FactShare] | None = None
+    #: Of an earn without shares: when its points lapse.
+    expires_at: datetime | None = None
+
+
+class Diverged(Exception):
+    """The ledger stands differently: it cannot follow. Nothing of this fact was posted."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Followed:
+    """What became of the facts: posted here, posted before, and those that stopped their account."""
+
+    posted: list[UUID] = field(default_factory=list)
+    known: list[UUID] = field(default_factory=list)
+    diverged: dict[UUID, Diverged] = field(default_factory=dict)
+    #: Posted, though the lots that it touched are a guess.
+    inferred: list[UUID] = field(default_factory=list)
+    #: Posted, though the ledger's own rules would have refused it: what they say.
+    against_rules: dict[UUID, str] = field(default_factory=dict)
+
+
+def post(facts: Sequence[Fact], *, order: SpendingOrder = SpendingOrder.SOONEST_EXPIRY) -> Followed:
+    """Post `facts`, in order per account, in the caller's transaction, in one statement. Of an account,
+    nothing after a fact that diverged. Raises AccountBusy and what the database refuses."""
+    followed = Followed()
+    known = posted([fact.operation_id for fact in facts])
+    desk = _Desk(facts, order=order)
+    stopped: set[str] = set()
+    for fact in facts:
+        if fact.account_number in stopped:
+            continue
+        if fact.operation_id in known:
+            followed.known.append(fact.operation_id)
+            continue
+        try:
+            is_inferred = desk.post(fact)
+        except Diverged as diverged:
+            followed.diverged[fact.operation_id] = diverged
+            stopped.add(fact.account_number)
+            continue
+        followed.posted.append(fact.operation_id)
+        if is_inferred:
+            followed.inferred.append(fact.operation_id)
+    followed.against_rules = desk.against_rules
+    desk.write()
+    return followed
+
+
+def posted(operation_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of these operations that have entries here."""
+    return {row[0] for row in fetch_all(_POSTED, [list(operation_ids)])} if operation_ids else set()
+
+
+class _Desk:
+    """The accounts and lots of some facts, locked, and the journal of what they become."""
+
+    def __init__(self, facts: Sequence[Fact], *, order: SpendingOrder) -> None:
+        self.order = order
+        self.journal = Journal()
+        self.reasons: ReasonBook = policies.current()
+        self.books = _lock(facts)
+        self.lots = {lot.id: lot for lot in self._named_lots(facts)}
+        #: Of a lot that came into being to repair another: which.
+        self.origins: dict[UUID, UUID] = {}
+        self.against_rules: dict[UUID, str] = {}
+        self.by_account: dict[int, list[LotState]] = {}
+        self._load_inferred(facts)
+        self.next_expiries = {book.id: book.next_expiry_at for book in self.books.values()}
+
+    def _named_lots(self, facts: Sequence[Fact]) -> Iterable[LotState]:
+        names = {share.lot for fact in facts for share in fact.shares or ()}
+        return map(_lot, fetch_all(_LOTS, [list(names)])) if names else ()
+
+    def _load_inferred(self, facts: Sequence[Fact]) -> None:
+        """For facts without shares: the lots of their accounts, and what their targets touched."""
+        silent = [fact for fact in facts if fact.shares is None]
+        self.taken: dict[UUID, list[tuple[UUID, int]]] = {}
+        self.given_back: dict[UUID, int] = {}
+        if not silent:
+            return
+        numbers = list({fact.account_number for fact in silent})
+        for lot in map(_lot, fetch_all(_ALL_OPEN_LOTS, [numbers])):
+            known = self.lots.setdefault(lot.id, lot)
+            self.by_account.setdefault(lot.account_id, []).append(known)
+        targets = [fact.cancels_id for fact in silent if fact.cancels_id is not None]
+        for operation_id, lot_id, points in fetch_all(_ALLOCATIONS_OF, [targets]):
+            self.taken.setdefault(operation_id, []).append((lot_id, points))
+        self.given_back = dict(fetch_all(_GIVEN_BACK, [targets]))
+        missing = {lot for taken in self.taken.values() for lot, _ in taken} - self.lots.keys()
+        for lot in map(_lot, fetch_all(_LOTS, [list(missing)])):
+            self.lots[lot.id] = lot
+            self.by_account.setdefault(lot.account_id, []).append(lot)
+
+    def post(self, fact: Fact) -> bool:
+        """Post one fact; whether its lots were inferred. Raises Diverged, with nothing of it done."""
+        book = self.books[fact.account_number]
+        moves = self._moves(fact, book)
+        if not moves:
+            # An expiry of what has lapsed here already.
+            return False
+        before = [(lot, lot.remaining) for lot, _ in moves]
+        try:
+            for lot, signed in moves:
+                _move(lot, signed)
+        except Diverged:
+            for lot, remaining in before:
+                lot.remaining = remaining
+            raise
+        granted = [lot for lot, _ in moves if lot.id not in self.lots]
+        for lot, _ in moves:
+            self.lots[lot.id] = book.touched[lot.id] = lot
+        entry = self.journal.post_signed(
+            book=book,
+            operation_id=fact.operation_id,
+            kind=fact.kind,
+            allocations=[(lot.id, signed) for lot, signed in moves],
+            recorded_at=fact.recorded_at,
+            entry_id=fact.entry_id,
+        )
+        for lot in granted:
+            self.by_account.setdefault(book.id, []).append(lot)
+            self.journal.add_lot(lot=lot, entry_id=entry.id, origin_id=self.origins.get(lot.id))
+            self._lapses(book, lot.expires_at)
+        for lot, signed in moves:
+            if signed > 0:
+                self._lapses(book, lot.expires_at)
+        return fact.shares is None and fact.kind is not EntryKind.EARN
+
+    def _lapses(self, book: Book, expires_at: datetime | None) -> None:
+        known = self.next_expiries[book.id]
+        if expires_at is not None and (known is None or expires_at < known):
+            self.next_expiries[book.id] = expires_at
+
+    def _moves(self, fact: Fact, book: Book) -> list[tuple[LotState, int]]:
+        """Which lots, and by how many points. Raises Diverged."""
+        sign = 1 if fact.points > 0 else -1
+        if fact.shares is None:
+            return self._inferred(fact, book)
+        moves = []
+        for share in fact.shares:
+            lot = self.lots.get(share.lot)
+            points = share.points
+            if lot is None:
+                if sign < 0 or fact.kind is EntryKind.SPEND_CANCEL:
+                    raise Diverged(f"There is no lot {share.lot}.")
+                lot = self._new_lot(fact, book, lot_id=share.lot, points=points, expires_at=share.expires_at)
+            elif lot.account_id != book.id:
+                raise Diverged(f"Lot {share.lot} is of another account.")
+            elif fact.kind is EntryKind.EARN:
+                raise Diverged(f"Lot {share.lot} was granted before.")
+            elif fact.kind is EntryKind.EXPIRE:
+                points = min(points, lot.remaining)
+            elif fact.kind is EntryKind.ADJUST and lot.remaining + sign * points > lot.points:
+                lot = self._repairing(fact, book, lot, points=points)
+            elif fact.kind is EntryKind.SPEND and not lot.is_live(at=fact.recorded_at):
+                self.against_rules[fact.operation_id] = f"Lot {lot.id} had lapsed when it was spent."
+            if points:
+                moves.append((lot, sign * points))
+        if sum(share.points for share in fact.shares) != abs(fact.points):
+            raise Diverged("The lots that were touched do not add up to the points.")
+        return moves
+
+    def _inferred(self, fact: Fact, book: Book) -> list[tuple[LotState, int]]:
+        points = abs(fact.points)
+        match fact.kind:
+            case EntryKind.SPEND_CANCEL if fact.cancels_id in self.taken:
+                given = give_back(
+                    taken=self.taken[fact.cancels_id],
+                    already_given_back=self.given_back.get(fact.cancels_id, 0),
+                    points=points,
+                )
+                self.given_back[fact.cancels_id] = self.given_back.get(fact.cancels_id, 0) + points
+                return [(self.lots[lot_id], share) for lot_id, share in given]
+            case EntryKind.EARN_CANCEL if fact.cancels_id in self.taken:
+                lots = [self.lots[lot_id] for lot_id, _ in self.taken[fact.cancels_id]]
+                return self._take(book, lots, fact)
+            case EntryKind.EXPIRE:
+                lapsed = [
+                    lot
+                    for lot in self._lots_of(book)
+                    if lot.remaining and not lot.is_live(at=fact.recorded_at)
+                ]
+                moves = []
+                for lot in lapsed:
+                    gone = min(lot.remaining, points)
+                    points -= gone
+                    if gone:
+                        moves.append((lot, -gone))
+                return moves
+            case _ if fact.points > 0:
+                lot_id = uuid5(fact.entry_id, "lot")
+                expires_at = fact.expires_at
+                lot = self._new_lot(fact, book, lot_id=lot_id, points=points, expires_at=expires_at)
+                if fact.kind is EntryKind.EARN:
+                    self.taken[fact.operation_id] = [(lot_id, points)]
+                return [(lot, points)]
+            case _:
+                moves = self._take(book, self._lots_of(book), fact)
+                if fact.kind is EntryKind.SPEND:
+                    self.taken[fact.operation_id] = [(lot.id, -signed) for lot, signed in moves]
+                return moves
+
+    def _take(self, book: Book, lots: Iterable[LotState], fact: Fact) -> list[tuple[LotState, int]]:
+        copies = [
+            LotState(
+                id=lot.id,
+                account_id=lot.account_id,
+                points=lot.points,
+                remaining=lot.remaining,
+                earned_at=lot.earned_at,
+                expires_at=lot.expires_at,
+            )
+            for lot in lots
+        ]
+        shares: list[Share] = take(lots=copies, points=-fact.points, at=fact.recorded_at)
+        found = sum(share.points for share in shares)
+        if found < -fact.points:
+            raise Diverged(f"{-fact.points} points were taken, and {found} are here.")
+        return [(self.lots[share.lot.id], -share.points) for share in shares]
+
+    def _lots_of(self, book: Book) -> list[LotState]:
+        lots = self.by_account.get(book.id, [])
+        if self.order is SpendingOrder.OLDEST:
+            return sorted(lots, key=lambda lot: lot.order_of_age)
+        return sorted(lots, key=lambda lot: lot.spending_order)
+
+    def _new_lot(
+        self, fact: Fact, book: Book, *, lot_id: UUID, points: int, expires_at: datetime | None
+    ) -> LotState:
+        found = None
+        if fact.reason_id is not None:
+            found = self.reasons.reasons.get(self.reasons.codes[fact.reason_id])
+        policy = (found or self.reasons.reasons[_REASON_OF_UNKNOWN])[1]
+        return LotState(
+            id=lot_id,
+            account_id=book.id,
+            points=points,
+            remaining=0,
+            earned_at=fact.recorded_at,
+            expires_at=expires_at,
+            reason_id=policy.reason_id,
+            policy_id=policy.id,
+        )
+
+    def _repairing(self, fact: Fact, book: Book, lot: LotState, *, points: int) -> LotState:
+        """A lot never holds more than it granted: what a repair brings beyond that is a lot of its own."""
+        own = self._new_lot(
+            fact, book, lot_id=uuid5(fact.entry_id, str(lot.id)), points=points, expires_at=lot.expires_at
+        )
+        self.origins[own.id] = lot.id
+        return own
+
+    def write(self) -> None:
+        posting = self.journal.close()
+        for row in posting.accounts:
+            row.next_expiry_at = self.next_expiries[row.id]
+        if not posting.entries:
+            return
+        posting.write()
+        changes = [
+            BalanceChange(account_id=book.id, account_number=book.account_number, sequence=book.sequence)
+            for book in self.journal.changed_books.values()
+        ]
+        transaction.on_commit(lambda: announce(changes), robust=True)
+
+
+def _lock(facts: Sequence[Fact]) -> dict[str, Book]:
+    """The accounts of `facts`, opened where they are missing, locked in id order."""
+    first: dict[str, datetime] = {}
+    for fact in facts:
+        first[fact.account_number] = min(fact.recorded_at, first.get(fact.account_number, fact.recorded_at))
+    books = locks.books(fetch_all(*locks.account_locks(first)))
+    missing = [number for number in first if number not in books]
+    if missing:
+        for number in sorted(missing):
+            locks.open_accounts([number], now=first[number])
+        books = locks.books(fetch_all(*locks.account_locks(first)))
+    return books
+
+
+def _lot(row: tuple[object, ...]) -> LotState:
+    lot_id, account_id, points, remaining, earned_at, expires_at = row
+    return LotState(
+        id=lot_id,  # type: ignore[arg-type]
+        account_id=account_id,  # type: ignore[arg-type]
+        points=points,  # type: ignore[arg-type]
+        remaining=remaining,  # type: ignore[arg-type]
+        earned_at=earned_at,  # type: ignore[arg-type]
+        expires_at=expires_at,  # type: ignore[arg-type]
+    )
+
+
+def _move(lot: LotState, signed: int) -> None:
+    after = lot.remaining + signed
+    if after < 0:
+        raise Diverged(f"Lot {lot.id} has {lot.remaining} points left, and {-signed} were taken.")
+    if after > lot.points:
+        raise Diverged(f"Lot {lot.id} of {lot.points} points would hold {after}.")
+    lot.remaining = after
