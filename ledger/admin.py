@@ -1,15 +1,16 @@
 """The ledger in the admin: everything can be looked up, and what was posted can only be looked at.
 
-Reasons and clients are kept here; a policy is changed by adding its next version. Moving points from
-the admin belongs to the back office, through the same door as the API.
+Reasons are kept here; a policy is changed by adding its next version. Making clients and moving points
+belong to the back office, which builds on these pages.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
@@ -25,6 +26,7 @@ from ledger.models import (
     InboxItem,
     Lot,
     Operation,
+    OperationKind,
     Reason,
     ReasonPolicy,
 )
@@ -63,6 +65,10 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """What is never edited has no history of edits."""
+        raise Http404
 
 
 @admin.register(Account)
@@ -121,12 +127,64 @@ class InboxItemAdmin(ReadOnlyAdmin):
     ordering = ("id",)
 
 
+class PolicyForm(forms.ModelForm):
+    """A version of a policy: its number follows from those before it, and nobody types it."""
+
+    class Meta:
+        model = ReasonPolicy
+        fields = ("validity_days", "expiry_rounding", "restore", "grace_days", "clawback")
+
+    #: The first policy of a new reason counts as given also when nothing of it was changed.
+    is_first = False
+
+    def has_changed(self) -> bool:
+        return self.is_first or super().has_changed()
+
+
+class PolicyFormSet(forms.BaseInlineFormSet):
+    def _construct_form(self, i: int, **kwargs: Any) -> Any:
+        form = super()._construct_form(i, **kwargs)  # type: ignore[misc]
+        form.is_first = i == 0 and self.instance.pk is None
+        return form
+
+    def save_new(self, form: Any, commit: bool = True) -> ReasonPolicy:
+        # Two versions at once: the one that comes second waits here, and takes the next number.
+        reason = Reason.objects.select_for_update().get(pk=self.instance.pk)
+        latest = reason.policies.order_by("-version").first()
+        form.instance.version = latest.version + 1 if latest else 1
+        policy: ReasonPolicy = super().save_new(form, commit=commit)
+        return policy
+
+
 class PolicyInline(admin.TabularInline):
-    """Versions that were are shown; the next one is added below them."""
+    """Versions that were are shown; the next one is added below them, one at a time."""
 
     model = ReasonPolicy
-    extra = 0
+    form = PolicyForm
+    formset = PolicyFormSet
+    fields = (
+        "version",
+        "validity_days",
+        "expiry_rounding",
+        "restore",
+        "grace_days",
+        "clawback",
+        "created_at",
+    )
+    readonly_fields = ("version", "created_at")
     ordering = ("version",)
+    verbose_name_plural = _(
+        "policy versions: the newest is in force, points keep the one they were earned under"
+    )
+
+    def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
+        return 1 if obj else 0
+
+    def get_min_num(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
+        return 0 if obj else 1
+
+    def get_max_num(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
+        return obj.policies.count() + 1 if obj else 1
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -135,10 +193,30 @@ class PolicyInline(admin.TabularInline):
         return False
 
 
+class ReasonForm(forms.ModelForm):
+    kinds = forms.MultipleChoiceField(
+        label=_("kinds"),
+        help_text=_("The kinds of operation it may be given for"),
+        choices=[choice for choice in OperationKind.choices if choice[0] != OperationKind.EXPIRE],
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+    class Meta:
+        model = Reason
+        fields = ("code", "label", "kinds", "is_active")
+
+
 @admin.register(Reason)
 class ReasonAdmin(admin.ModelAdmin):
-    list_display = ("code", "label", "kinds", "is_active")
+    form = ReasonForm
+    list_display = ("code", "label", "kinds_in_words", "is_active")
+    ordering = ("code",)
     inlines = (PolicyInline,)
+    actions = None
+
+    @admin.display(description=_("kinds"))
+    def kinds_in_words(self, reason: Reason) -> str:
+        return ", ".join(str(OperationKind(kind).label) for kind in reason.kinds)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -153,7 +231,7 @@ class ReasonAdmin(admin.ModelAdmin):
 
 
 class ApiKeyInline(admin.TabularInline):
-    """Keys are made by `create_client`, which shows them once; here they are only seen."""
+    """Keys are shown once, when they are made; here they are only seen."""
 
     model = ApiKey
     fields = ("prefix", "scopes", "created_at", "expires_at", "revoked_at")
@@ -224,7 +302,9 @@ class ClientAdmin(admin.ModelAdmin):
     list_display = ("name", "is_built_in", "requests_per_minute", "created_at")
     fields = ("name", "is_built_in", "requests_per_minute")
     readonly_fields = ("name", "is_built_in")
-    inlines = (ClientActivityInline, ApiKeyInline)
+    inlines = (ApiKeyInline, ClientActivityInline)
+    ordering = ("name",)
+    actions = None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -4,6 +4,7 @@ Each class is Django's own (or a library's) with one question in front. They are
 so that Django's system checks still find them.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from axes.middleware import AxesMiddleware
@@ -14,7 +15,12 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.locale import LocaleMiddleware
+from django_otp.middleware import OTPMiddleware
+from structlog.contextvars import bound_contextvars
 from whitenoise.middleware import WhiteNoiseMiddleware
+
+from ledger.identifiers import uuid7
+from pointsystem.api.headers import given_request_id
 
 PATHS_WITHOUT_PAGES = ("/api/v1/", "/healthz", "/readyz", "/metrics")
 
@@ -74,3 +80,26 @@ class ContentSecurityPolicy(_PagesOnly, CSPMiddleware):
 
 class LoginLockout(_PagesOnly, AxesMiddleware):
     pass
+
+
+class SecondFactor(_PagesOnly, OTPMiddleware):
+    pass
+
+
+class RequestIds:
+    """Each page has an id: in its answer, in log lines, and in the audit trail."""
+
+    async_capable = False
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not is_page(request):
+            return self.get_response(request)
+        request_id = given_request_id(request.META) or str(uuid7())
+        request.request_id = request_id  # type: ignore[attr-defined]
+        with bound_contextvars(request_id=request_id):
+            response = self.get_response(request)
+        response.headers["X-Request-ID"] = request_id
+        return response

@@ -159,14 +159,17 @@ INSTALLED_APPS = [
 HAS_LEGACY = POINTS_CUTOVER and bool(env.str("LEGACY_DATABASE_URL", default=""))
 POINTS_FACE = "cutover.face" if HAS_LEGACY else "ledger.face"
 MIDDLEWARE = [
+    "pointsystem.middleware.RequestIds",
     "django.middleware.security.SecurityMiddleware",
     "pointsystem.middleware.StaticFiles",
     "pointsystem.middleware.Sessions",
     "django.middleware.common.CommonMiddleware",
     "pointsystem.middleware.Csrf",
     "pointsystem.middleware.Authentication",
+    "pointsystem.middleware.SecondFactor",
     "pointsystem.middleware.Messages",
     "pointsystem.middleware.Locale",
+    "pointsystem.backoffice.sign_in.sessions.SessionLimits",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "pointsystem.middleware.ContentSecurityPolicy",
     "pointsystem.middleware.LoginLockout",
@@ -251,12 +254,23 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25  # hours
+# A locked login opens when its page says so, however often it is tried meanwhile.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 # The address of the connection itself: a header that a client can write must not reset the lockout.
 AXES_CLIENT_IP_CALLABLE = "pointsystem.middleware.client_address"
 AXES_VERBOSE = False
-SESSION_COOKIE_AGE = 8 * 60 * 60
+# What it keeps is shown, and ended, on the page of the person.
+AXES_ENABLE_ADMIN = False
+AXES_LOCKOUT_CALLABLE = "pointsystem.backoffice.sign_in.views.locked_out"
+# The second factor is asked of whoever has set one up; with this, of all staff.
+POINTS_REQUIRE_TOTP = env.bool("POINTS_REQUIRE_TOTP", default=False)
+OTP_TOTP_ISSUER = "Points back office"
+POINTS_SESSION_IDLE_SECONDS = env.int("POINTS_SESSION_IDLE_SECONDS", default=30 * 60)
+POINTS_SESSION_LIFETIME_SECONDS = env.int("POINTS_SESSION_LIFETIME_SECONDS", default=12 * 60 * 60)
+SESSION_COOKIE_AGE = POINTS_SESSION_LIFETIME_SECONDS
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True

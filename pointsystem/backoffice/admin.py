@@ -1,1 +1,18 @@
-"""What the back office adds to the admin. Each area's pages are registered by importing its module."""
+"""What the back office adds to the admin, and takes out of it.
+
+Each area's pages are registered by importing its module here.
+"""
+
+from django.contrib import admin
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from pointsystem.backoffice.editing import clients, people, reasons, trail
+from pointsystem.backoffice.support import pages as support
+
+__all__ = ["support", "trail"]
+
+people.register()
+clients.register()
+reasons.register()
+# The secret of a second factor is nobody's to read: it is reset on the page of the person.
+admin.site.unregister(TOTPDevice)

@@ -17,8 +17,9 @@ class BackOfficeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from pointsystem.backoffice import roles, sign_in_events
+        from pointsystem.backoffice import roles
+        from pointsystem.backoffice.sign_in import events
 
         # The permissions of all apps before this one exist by then: the order of INSTALLED_APPS.
         post_migrate.connect(roles.settle_after_migrate, sender=self, dispatch_uid="backoffice.roles")
-        sign_in_events.connect()
+        events.connect()

@@ -73,7 +73,7 @@ def test_a_reason_gets_its_next_version_and_keeps_the_old_one(browser: Browser) 
     first = reason.policies.get()
     form = {
         "label": "Review",
-        "kinds": "earn,adjust",
+        "kinds": ["earn", "adjust"],
         "is_active": "on",
         "policies-TOTAL_FORMS": "2",
         "policies-INITIAL_FORMS": "1",
@@ -81,7 +81,6 @@ def test_a_reason_gets_its_next_version_and_keeps_the_old_one(browser: Browser) 
         "policies-0-reason": str(reason.id),
         "policies-0-validity_days": "1",
         "policies-1-reason": str(reason.id),
-        "policies-1-version": "2",
         "policies-1-validity_days": "30",
         "policies-1-expiry_rounding": "none",
         "policies-1-restore": "grace",

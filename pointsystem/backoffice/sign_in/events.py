@@ -9,6 +9,7 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from pointsystem.backoffice import audit
+from pointsystem.backoffice.sign_in import sessions
 
 
 def connect() -> None:
@@ -19,6 +20,7 @@ def connect() -> None:
 
 
 def _signed_in(sender: Any, request: HttpRequest, user: Any, **_: Any) -> None:
+    sessions.begin(request)
     _record("sign_in.succeeded", user=user, request=request, person=user)
 
 
@@ -29,15 +31,19 @@ def _signed_out(sender: Any, request: HttpRequest, user: Any, **_: Any) -> None:
 
 def _failed(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
     user = _user(credentials.get("username"))
-    # While the login is locked each further attempt would add a row, and the lockout is written already.
-    if user is not None and not getattr(request, "axes_locked_out", False):
+    if user is not None and not _was_locked_before(request):
         _record("sign_in.failed", user=user, request=request)
 
 
 def _locked_out(sender: Any, request: HttpRequest, username: str, **_: Any) -> None:
     user = _user(username)
-    if user is not None:
+    if user is not None and not _was_locked_before(request):
         _record("sign_in.locked_out", user=user, request=request)
+
+
+def _was_locked_before(request: HttpRequest | None) -> bool:
+    """Each attempt on a locked login would add a row, and the lockout is written already."""
+    return bool(getattr(request, "axes_locked_out", False))
 
 
 def _user(username: str | None) -> Any:

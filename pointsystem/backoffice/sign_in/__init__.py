@@ -1,0 +1,1 @@
+"""Who comes in: the second factor, how long a session lasts, and what the audit trail says of it."""
