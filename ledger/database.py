@@ -48,8 +48,9 @@ def fetch_each(statements: Sequence[tuple[str, Parameters]]) -> list[list[tuple[
     """
     database = connections[DEFAULT_DB_ALIAS]
     database.ensure_connection()
-    with database.wrap_database_errors, database.connection.pipeline():
-        cursors = [_sent(database.connection, *statement) for statement in statements]
+    with database.wrap_database_errors:
+        with database.connection.pipeline():
+            cursors = [_sent(database.connection, *statement) for statement in statements]
         return [_rows(cursor) for cursor in cursors]
 
 
@@ -164,10 +165,7 @@ def _numbered(statement: str) -> tuple[bytes, tuple[str, ...]]:
 
 
 def _rows(cursor: psycopg.Cursor[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    if cursor.pgresult is None:
-        # In a pipeline the results are not here yet; fetching waits for them.
-        return cursor.fetchall()
-    return cursor.fetchall() if cursor.pgresult.nfields else []
+    return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
 
 
 def fetch_one(statement: str, parameters: Parameters = ()) -> tuple[Any, ...] | None:

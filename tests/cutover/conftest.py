@@ -37,6 +37,13 @@ def set_stage(stage: str) -> None:
     routes.forget_hints()
 
 
+def stop_capturing() -> None:
+    """What is decided in LEGACY_ONLY leaves no messages."""
+    from ledger.database import fetch_all
+
+    fetch_all("UPDATE cutover_route SET capture = false, epoch = epoch + 1 WHERE capture")
+
+
 def begin_epoch() -> None:
     """The same stage, under a new epoch."""
     from ledger.database import fetch_all
@@ -104,6 +111,7 @@ def legacy_only(legacy_database: Any, at_own_database: None, settings: Any) -> I
     settings.LEGACY_ADAPTER = "legacy_bridge.reference.ReferenceAdapter"
     configured.adapter.cache_clear()
     set_stage("LEGACY_ONLY")
+    stop_capturing()
     yield configured.adapter()
     routes.forget_hints()
     configured.adapter.cache_clear()
