@@ -23,6 +23,7 @@ from ledger.bounds import Bounds, SpendingOrder
 from ledger.commands import Adjust, Cancel, Command, Earn, Spend, Transfer
 from ledger.database import fetch_all, fetch_one, violated_constraint
 from ledger.errors import (
+    AccountBusy,
     EarnAlreadySpent,
     NotAvailableInStage,
     OperationInProgress,
@@ -133,6 +134,8 @@ def by_ledger(command: Command) -> Outcome:
                 outcome = ledger.execute(command)
         except IntegrityError as error:
             _sent_back(error, command)
+        except AccountBusy as busy:
+            _say_why(busy, command)
         if not outcome.is_replayed or outcome.operation.state not in ("pending", "in_doubt"):
             return outcome
         # It was given to the legacy before, and what became of it is being found out.
@@ -170,6 +173,20 @@ def drain_by_ledger(account_numbers: Sequence[str]) -> int:
         with within_bounds(routes.hint(number)):
             done += ledger.drain_inbox(account_numbers=[number])
     return done
+
+
+def _say_why(busy: AccountBusy, command: Command) -> NoReturn:
+    """What was accepted before cannot be done, perhaps because nothing can be decided at all. Raises Later,
+    LedgerDoesNotDecide, or AccountBusy."""
+    number = _account_of(command)
+    route = routes.of_account(number) if number is not None else routes.current()
+    if route.legacy_decides:
+        raise LedgerDoesNotDecide from busy
+    if route.is_frozen:
+        raise Later(wrapped.frozen()) from busy
+    if number is not None and number not in split([number])[1]:
+        raise Later(wrapped.held()) from busy
+    raise busy
 
 
 def _sent_back(error: IntegrityError, command: Command) -> NoReturn:
