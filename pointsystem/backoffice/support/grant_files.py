@@ -89,6 +89,8 @@ def read(*, content: bytes) -> GrantFile:
     rows: list[Row] = []
     seen: dict[tuple[str, ...], int] = {}
     for line, values in _lines(text):
+        if len(errors) >= MOST_ERRORS:
+            break
         found = _row(line, values, errors)
         if found is None:
             continue
@@ -98,10 +100,8 @@ def read(*, content: bytes) -> GrantFile:
             detail = _("Line %d says the same: give them different references.") % first
             errors.append(LineError(line=line, field="", code="duplicate", detail=detail))
         rows.append(found)
-        if len(errors) >= MOST_ERRORS:
-            break
     if errors:
-        raise FileRefused(errors)
+        raise FileRefused(errors[:MOST_ERRORS])
     if not rows:
         raise _refused("empty", _("The file has a heading and no rows."))
     return GrantFile(rows=rows, digest=_digest(rows))

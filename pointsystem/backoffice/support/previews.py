@@ -14,13 +14,12 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from ledger import clock, policies, queries
-from ledger import face as ledger
 from ledger.allocation import give_back
 from ledger.door import face
 from ledger.errors import NotAvailableInStage, Refusal, ValidationRefused
 from ledger.models import Account, AccountStatus
 from ledger.records import LotShare, OperationRecord
-from pointsystem.backoffice.support.deciding import legacy_decides
+from pointsystem.backoffice.support.deciding import decide_by_ledger, legacy_decides
 from pointsystem.backoffice.support.models import MoveKind
 from pointsystem.backoffice.support.moves import (
     BY_POLICY,
@@ -85,12 +84,12 @@ def _available(account_number: str) -> int:
 def _rehearsed(move: Move, *, actor: str) -> OperationLine:
     """The operation with its entries, decided and rolled back. Raises the refusals of `execute`.
 
-    The ledger is asked directly and not the face: whatever the stage becomes meanwhile, nothing is given
-    to another side by a preview.
+    The ledger itself decides and not the face: whatever the stage becomes meanwhile, nothing is given to
+    another side by a preview.
     """
     with transaction.atomic():
         try:
-            outcome = ledger.execute(command_of(move, actor=actor))
+            outcome = decide_by_ledger(command_of(move, actor=actor))
             found = operation_lines(operation_ids=[outcome.operation.id], shown=SHOWN_ON_A_PAGE)
         finally:
             transaction.set_rollback(True)
