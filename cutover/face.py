@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 from django.db import DatabaseError, transaction
 
-from cutover import deciding, inbox, reading, resolving, routes, wrapped
+from cutover import crossing, deciding, inbox, reading, resolving, routes, wrapped
 from cutover.deciding import LedgerDoesNotDecide
 from cutover.routes import CurrentRoute
 from cutover.wrapped import InboxFirst, Later, LegacyDoesNotDecide
@@ -203,13 +203,21 @@ def balance_as_of(*, account_number: str, as_of: datetime) -> BalanceRecord:
 def lots_page(
     *, account_number: str, state: str = "live", cursor: str | None = None, page_size: int = 50
 ) -> Page[LotRecord]:
-    side = reading if deciding.legacy_answers(account_number) else ledger
-    return side.lots_page(account_number=account_number, state=state, cursor=cursor, page_size=page_size)
+    if deciding.legacy_answers(account_number):
+        cursor = crossing.lots_cursor_for_legacy(cursor)
+        return reading.lots_page(
+            account_number=account_number, state=state, cursor=cursor, page_size=page_size
+        )
+    cursor = crossing.lots_cursor_for_ledger(cursor)
+    return ledger.lots_page(account_number=account_number, state=state, cursor=cursor, page_size=page_size)
 
 
 def history_page(*, account_number: str, cursor: str | None = None, page_size: int = 50) -> Page[HistoryLine]:
-    side = reading if deciding.legacy_answers(account_number) else ledger
-    return side.history_page(account_number=account_number, cursor=cursor, page_size=page_size)
+    if deciding.legacy_answers(account_number):
+        cursor = crossing.history_cursor_for_legacy(cursor, account_number=account_number)
+        return reading.history_page(account_number=account_number, cursor=cursor, page_size=page_size)
+    cursor = crossing.history_cursor_for_ledger(cursor, account_number=account_number)
+    return ledger.history_page(account_number=account_number, cursor=cursor, page_size=page_size)
 
 
 def spend_preview(*, account_number: str, points: int) -> SpendPreview:

@@ -14,6 +14,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 
 from cutover import identifiers, rows
 from cutover.lots import ids_of
+from cutover.rows import entry_ids
 from ledger import clock
 from ledger.allocation import LotState, take
 from ledger.balances.window import expiring_before
@@ -44,6 +45,9 @@ log = structlog.get_logger(__name__)
 
 Answer = TypeVar("Answer")
 
+#: Into how many texts the place of a line, and of a lot, is cut in a cursor.
+HISTORY_PARTS: Final = 2
+LOTS_PARTS: Final = 2
 #: Of an account whose rows are adopted, so many later ones are looked at.
 _LATER_ROWS_READ: Final = 1000
 
@@ -114,7 +118,7 @@ def lots_page(
 ) -> Page[LotRecord]:
     """The lots in the order in which the legacy spends them. Raises PrimaryUnavailable,
     NotAvailableInStage, and ValidationRefused for a cursor that this list did not give."""
-    position, backwards = position_of(cursor, parts=2)
+    position, backwards = position_of(cursor, parts=LOTS_PARTS)
     place = (instant_of(position[0]), uuid_of(position[1])) if position else None
     now = clock.now()
     records = _lot_records(_lots(account_number, with_ended=state == "all"), now=now)
@@ -206,8 +210,8 @@ def spend_preview(*, account_number: str, points: int) -> SpendPreview:
 def history_page(*, account_number: str, cursor: str | None = None, page_size: int = 50) -> Page[HistoryLine]:
     """The legacy's rows of an account, newest first. Raises PrimaryUnavailable, NotAvailableInStage, and
     ValidationRefused for a foreign cursor."""
-    position, backwards = position_of(cursor, parts=2)
-    row_id = _row_id_of(position, account_number=account_number) if position else None
+    position, backwards = position_of(cursor, parts=HISTORY_PARTS)
+    row_id = row_id_of(position, account_number=account_number) if position else None
     with _asking() as (adapter, session):
         _needs(adapter, Feature.HISTORY)
         if row_id and backwards:
@@ -225,13 +229,20 @@ def history_page(*, account_number: str, cursor: str | None = None, page_size: i
         page_size,
         position,
         backwards,
-        key=lambda row: [quote(row.row_id, safe=""), _mark(account_number, row.row_id)],
+        key=lambda row: history_place(row.row_id, account_number=account_number),
     )
-    lines = [_history_line(row, operations[row.row_id]) for row in page]
+    shown = [(row, operations[row.row_id]) for row in page]
+    ids = entry_ids([operation.operation_id for _, operation in shown])
+    lines = [_history_line(row, operation, ids) for row, operation in shown]
     return Page(data=lines, next=next_cursor, previous=previous_cursor)
 
 
-def _row_id_of(position: list[str], *, account_number: str) -> str:
+def history_place(row_id: str, *, account_number: str) -> list[str]:
+    """How a cursor names the place of a row."""
+    return [quote(row_id, safe=""), _mark(account_number, row_id)]
+
+
+def row_id_of(position: list[str], *, account_number: str) -> str:
     """The row that a cursor names. Row ids are the legacy's own, of any form: a mark made with our secret
     tells those that this list gave. Raises ValidationRefused."""
     row_id = unquote(position[0])
@@ -254,9 +265,10 @@ def _check_rows(found: Sequence[HistoryRow], *, account_number: str) -> None:
             raise AnswerInvalid(f"row {row.row_id} with {row.points!r} points")
 
 
-def _history_line(row: HistoryRow, shown: rows.Shown) -> HistoryLine:
+def _history_line(row: HistoryRow, shown: rows.Shown, ids: dict[tuple[UUID, str], UUID]) -> HistoryLine:
     return HistoryLine(
-        id=identifiers.entry_id(row.row_id),
+        # What the ledger decided keeps the id under which it was shown then.
+        id=ids.get((shown.operation_id, row.kind.value)) or identifiers.entry_id(row.row_id),
         operation_id=shown.operation_id,
         kind=row.kind.value,
         points=row.points,

@@ -24,6 +24,10 @@ from legacy_bridge.sessions import Session
 
 _OURS: Final = "SELECT id FROM ledger_operation WHERE id = ANY (%s::uuid[])"
 
+_ENTRIES: Final = """
+SELECT operation_id, kind, id FROM ledger_entry WHERE operation_id = ANY (%s::uuid[]) ORDER BY sequence DESC
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
@@ -112,3 +116,9 @@ def _adopted(row: HistoryRow, operations: dict[str, UUID]) -> Adopted:
         counterpart_id=row.row_id,
         shares=intents.stored_shares(row.shares),
     )
+
+
+def entry_ids(operation_ids: Collection[UUID]) -> dict[tuple[UUID, str], UUID]:
+    """By operation and kind: the id of its line, where the ledger has one."""
+    rows = fetch_all(_ENTRIES, [list(operation_ids)]) if operation_ids else []
+    return {(operation_id, kind): entry_id for operation_id, kind, entry_id in rows}

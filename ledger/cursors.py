@@ -28,22 +28,20 @@ def cut(
     has_previous = bool(rows) and ((not backwards and position is not None) or (backwards and has_more))
     return (
         rows,
-        _cursor("n", key(rows[-1])) if has_next else None,
-        _cursor("p", key(rows[0])) if has_previous else None,
+        cursor_of("n", key(rows[-1])) if has_next else None,
+        cursor_of("p", key(rows[0])) if has_previous else None,
     )
 
 
-def _cursor(direction: str, position: list[str]) -> str:
+def cursor_of(direction: str, position: list[str]) -> str:
+    """The cursor that names a place; `direction` is `n` (what comes after it) or `p` (what came before)."""
     return base64.urlsafe_b64encode("|".join([direction, *position]).encode()).decode().rstrip("=")
 
 
-def position_of(cursor: str | None, *, parts: int) -> tuple[list[str] | None, bool]:
-    """The place that `cursor` names, as `parts` texts, and whether it reads backwards.
-
-    None is the beginning. Raises ValidationRefused.
-    """
+def parts_of(cursor: str | None) -> tuple[str, list[str]]:
+    """The direction of `cursor` and the texts of its place, however many. Raises ValidationRefused."""
     if cursor is None:
-        return None, False
+        return "n", []
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         direction, *position = (
@@ -51,7 +49,20 @@ def position_of(cursor: str | None, *, parts: int) -> tuple[list[str] | None, bo
         )
     except (binascii.Error, ValueError):
         raise foreign_cursor() from None
-    if direction not in ("n", "p") or len(position) != parts:
+    if direction not in ("n", "p"):
+        raise foreign_cursor()
+    return direction, position
+
+
+def position_of(cursor: str | None, *, parts: int) -> tuple[list[str] | None, bool]:
+    """The place that `cursor` names, as `parts` texts, and whether it reads backwards.
+
+    None is the beginning. Raises ValidationRefused.
+    """
+    direction, position = parts_of(cursor)
+    if cursor is None:
+        return None, False
+    if len(position) != parts:
         raise foreign_cursor()
     return position, direction == "p"
 

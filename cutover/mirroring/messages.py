@@ -109,8 +109,13 @@ _PARK: Final = """
 UPDATE cutover_message
 SET state = 'parked', attempts = attempts + 1, failure = %(failure)s, last_error = %(error)s,
     payload = %(payload)s::jsonb
-WHERE id = %(id)s AND state = 'waiting'
+WHERE id = %(id)s AND state = 'waiting' AND session = coalesce(%(session)s, session)
 RETURNING account_number, operation_id, direction
+"""
+_WAIT: Final = """
+UPDATE cutover_message
+SET last_error = %s, failure = 'transient', due_at = clock_timestamp() + interval '1 second'
+WHERE id = ANY (%s::bigint[]) AND state = 'waiting'
 """
 _RELEASE: Final = """
 UPDATE cutover_message SET due_at = clock_timestamp()
@@ -194,14 +199,21 @@ def retry(ids: Sequence[int], *, error: str) -> None:
     )
 
 
+def wait(ids: Sequence[int], *, why: str) -> None:
+    """Look at messages again in a moment: what they wait for comes by itself."""
+    if ids:
+        commit_each([(_WAIT, [why, list(ids)])])
+
+
 def release(ids: Sequence[int]) -> None:
     """Give a lease back: somebody may go on at once."""
     if ids:
         commit_each([(_RELEASE, [list(ids)])])
 
 
-def park(message_id: int, *, failure: Failure, error: str, payload: Any) -> None:
-    """Leave a message, and its account, to a person. What is known of it goes into one line of the log."""
+def park(message_id: int, *, failure: Failure, error: str, payload: Any, session: str | None = None) -> bool:
+    """Leave a message, and its account, to a person; whether it was waiting, and noted with `session` where
+    one is given. What is known of it goes into one line of the log."""
     (rows,) = commit_each(
         [
             (
@@ -211,6 +223,7 @@ def park(message_id: int, *, failure: Failure, error: str, payload: Any) -> None
                     "failure": failure.value,
                     "error": error[:2000],
                     "payload": msgspec.json.encode(payload).decode(),
+                    "session": session,
                 },
             )
         ]
@@ -226,6 +239,7 @@ def park(message_id: int, *, failure: Failure, error: str, payload: Any) -> None
             error=error[:2000],
             payload=payload,
         )
+    return bool(rows)
 
 
 def payload_of(value: Any) -> Any:

@@ -34,12 +34,17 @@ from ledger.models import EntryKind
 from ledger.operations import following
 from ledger.operations.following import Fact, FactShare, Followed
 from legacy_bridge import configured, errors, giving, sessions
+from legacy_bridge.adapter import LegacyAdapter
 from legacy_bridge.records import HistoryRow
+from legacy_bridge.sessions import Session
 
 log = structlog.get_logger(__name__)
 
 #: Rows of one account that are posted at once.
 ROWS_AT_ONCE: Final = 200
+_WAITS_FOR_ROW: Final = (
+    "Its row is not in the legacy's history, or comes after one of which it is not known yet whose it is."
+)
 
 _POSITIONS: Final = """
 SELECT number, followed.position
@@ -66,6 +71,14 @@ SELECT id, counterpart_id, kind, points, recorded_at, reason_id, cancels_id, sha
     account_number
 FROM ledger_operation
 WHERE counterpart_id = ANY (%s) OR id = ANY (%s::uuid[])
+"""
+_ROWS_TOLD_OF: Final = """
+SELECT operation.counterpart_id
+FROM cutover_message AS message JOIN ledger_operation AS operation ON operation.id = message.operation_id
+WHERE message.account_number = ANY (%s) AND message.state = 'waiting' AND message.direction = 'to_ledger'
+    AND operation.counterpart_id IS NOT NULL
+    AND NOT EXISTS (SELECT FROM ledger_entry AS entry WHERE entry.operation_id = operation.id)
+ORDER BY message.id
 """
 _ADD_MESSAGE: Final = """
 INSERT INTO cutover_message (
@@ -122,13 +135,34 @@ def tell(account_numbers: Sequence[str]) -> Told:
     adapter = configured.adapter()
     with sessions.session() as session:
         positions = list(fetch_all(_POSITIONS, [list(account_numbers)]))
+        rows_told_of = [row[0] for row in fetch_all(_ROWS_TOLD_OF, [list(account_numbers)])]
         found = tail.of_accounts(adapter, session, positions, limit=ROWS_AT_ONCE)
+        strays = _strays(adapter, session, rows_told_of, found)
         for number, of_account in found.items():
             _check(of_account, account_number=number)
         rows.operations_of(session, [row for of_account in found.values() for row in of_account])
     crash_points.reach("mirror.to_ledger.read")
-    _post(dict(positions), found, told)
+    _post(dict(positions), found, strays, told)
     return told
+
+
+def _strays(
+    adapter: LegacyAdapter,
+    session: Session,
+    rows_told_of: Sequence[str],
+    found: dict[str, Sequence[HistoryRow]],
+) -> set[str]:
+    """Add the rows that were there before the list was read, and are not in it: a legacy that does not write
+    the rows of an account one after the other may commit one behind the position. Their ids."""
+    ends = {number for number, of_account in found.items() if len(of_account) < ROWS_AT_ONCE}
+    listed = {row.row_id for of_account in found.values() for row in of_account}
+    missing = [row_id for row_id in rows_told_of if row_id not in listed]
+    if not missing:
+        return set()
+    strays = [row for row in adapter.rows_by_id(session, missing) if row.account_number in ends]
+    for row in strays:
+        found[row.account_number] = [*found[row.account_number], row]
+    return {row.row_id for row in strays}
 
 
 def _check(found: Sequence[HistoryRow], *, account_number: str) -> None:
@@ -138,7 +172,9 @@ def _check(found: Sequence[HistoryRow], *, account_number: str) -> None:
         giving.check_moment(row.recorded_at)
 
 
-def _post(positions: dict[str, str | None], found: dict[str, Sequence[HistoryRow]], told: Told) -> None:
+def _post(
+    positions: dict[str, str | None], found: dict[str, Sequence[HistoryRow]], strays: set[str], told: Told
+) -> None:
     """Post the facts of these rows and settle what they settle, in one transaction."""
     failed: list[tuple[_Operation, following.Diverged, HistoryRow | None]] = []
     with transaction.atomic():
@@ -151,7 +187,7 @@ def _post(positions: dict[str, str | None], found: dict[str, Sequence[HistoryRow
             if position == positions[number]
         }
         waiting = messages.of_accounts(sorted(mine), direction=Direction.TO_LEDGER, limit=2 * ROWS_AT_ONCE)
-        plan = _Plan(mine, found, waiting)
+        plan = _Plan(mine, found, strays, waiting)
         followed = following.post(plan.facts, order=_order())
         crash_points.reach("mirror.to_ledger.posted")
         told.posted += len(followed.posted)
@@ -172,8 +208,13 @@ class _Plan:
     """What is to be posted of some accounts, in order, and which messages and positions follow from it."""
 
     def __init__(
-        self, numbers: set[str], found: dict[str, Sequence[HistoryRow]], waiting: Sequence[Waiting]
+        self,
+        numbers: set[str],
+        found: dict[str, Sequence[HistoryRow]],
+        strays: set[str],
+        waiting: Sequence[Waiting],
     ) -> None:
+        self.strays = strays
         self.found = {number: found[number] for number in sorted(numbers)}
         self.waiting = waiting
         every = [row for of_account in self.found.values() for row in of_account]
@@ -244,6 +285,8 @@ class _Plan:
         moved: dict[str, str] = {}
         for number, planned in self.planned.items():
             for row in planned:
+                if row.row_id in self.strays:
+                    continue
                 operation = self.by_row[row.row_id]
                 if operation.decided_elsewhere and operation.id not in here:
                     break
@@ -259,8 +302,11 @@ class _Plan:
         messages.applied([message.id for message in before], note="It was here before.")
         told.applied += len(done) + len(before)
         settled = {message.id for message in [*done, *before]}
-        left = [message.id for message in self.waiting if message.id not in settled]
-        messages.release(left)
+        moving = {message.account_number for message in [*done, *before]}
+        left = [message for message in self.waiting if message.id not in settled]
+        messages.release([message.id for message in left if message.account_number in moving])
+        stuck = [message.id for message in left if message.account_number not in moving]
+        messages.wait(stuck, why=_WAITS_FOR_ROW)
         told.left += len(left)
         return [
             (self.by_id[operation_id], diverged, self.row_of.get(operation_id))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cutover import face
+from cutover import face, rows
 from cutover.mirroring import messages, tail, to_ledger, worker
 from cutover.models import Direction, MirrorMessage
 from ledger.models import Entry, Operation
@@ -178,3 +178,25 @@ def test_the_worker_does_both(following: dict[str, Any]) -> None:
     worker.look_for_strangers(again=True)
     assert worker.run(budget_seconds=5) >= 1
     sides.assert_equal(following["account_number"])
+
+
+def test_a_row_that_was_committed_behind_the_position_is_posted_too(following: dict[str, Any]) -> None:
+    number = following["account_number"]
+    face.execute(EarnFactory(**following, points=100))
+    late = call_directly("PR_POINT_USE", number, "21", 5)
+    face.execute(SpendFactory(**following, points=10))
+    with sessions.session() as session:
+        # As if the legacy had numbered it before the others, and committed it after them.
+        session.query("UPDATE legacy.PT_HIST SET HIST_SEQ = -HIST_SEQ WHERE HIST_SEQ = %s", [late])
+        session.query("UPDATE legacy.PT_HIST_LOT SET HIST_SEQ = -HIST_SEQ WHERE HIST_SEQ = %s", [late])
+    follow()
+    assert entries_of(number) == [("earn", 100), ("spend", -10)]
+    with sessions.session() as session:
+        rows.adopt(session, configured.adapter().rows_by_id(session, [str(-late)]))
+    follow()
+
+    assert entries_of(number) == [("earn", 100), ("spend", -10), ("spend", -5)]
+    sides.assert_equal(number)
+    with sessions.session() as session:
+        session.query("UPDATE legacy.PT_HIST SET HIST_SEQ = %s WHERE HIST_SEQ = %s", [late, -late])
+        session.query("UPDATE legacy.PT_HIST_LOT SET HIST_SEQ = %s WHERE HIST_SEQ = %s", [late, -late])
