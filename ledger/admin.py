@@ -195,7 +195,7 @@ class PolicyInline(admin.TabularInline):
 
 class ReasonForm(forms.ModelForm):
     kinds = forms.MultipleChoiceField(
-        label=_("kinds"),
+        label=_("Kinds"),
         help_text=_("The kinds of operation it may be given for"),
         choices=[choice for choice in OperationKind.choices if choice[0] != OperationKind.EXPIRE],
         widget=forms.CheckboxSelectMultiple,
@@ -211,6 +211,7 @@ class ReasonAdmin(admin.ModelAdmin):
     form = ReasonForm
     list_display = ("code", "label", "kinds_in_words", "is_active")
     ordering = ("code",)
+    fields = ("code", "label", "kinds", "is_active")
     inlines = (PolicyInline,)
     actions = None
 

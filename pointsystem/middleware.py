@@ -15,10 +15,12 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.locale import LocaleMiddleware
+from django.utils import timezone
 from django_otp.middleware import OTPMiddleware
 from structlog.contextvars import bound_contextvars
 from whitenoise.middleware import WhiteNoiseMiddleware
 
+from ledger import clock
 from ledger.identifiers import uuid7
 from pointsystem.api.headers import given_request_id
 
@@ -84,6 +86,21 @@ class LoginLockout(_PagesOnly, AxesMiddleware):
 
 class SecondFactor(_PagesOnly, OTPMiddleware):
     pass
+
+
+class ProgrammeTime:
+    """Pages show times as the programme counts its days; the footer names the zone."""
+
+    async_capable = False
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not is_page(request):
+            return self.get_response(request)
+        with timezone.override(clock.programme_zone()):
+            return self.get_response(request)
 
 
 class RequestIds:

@@ -169,6 +169,7 @@ MIDDLEWARE = [
     "pointsystem.middleware.SecondFactor",
     "pointsystem.middleware.Messages",
     "pointsystem.middleware.Locale",
+    "pointsystem.middleware.ProgrammeTime",
     "pointsystem.backoffice.sign_in.sessions.SessionLimits",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "pointsystem.middleware.ContentSecurityPolicy",
@@ -230,6 +231,7 @@ LOCALE_PATHS = [BASE_DIR / "pointsystem" / "locale"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = "pointsystem.formats"
 
 # --- Static files ---------------------------------------------------------------------------------------
 STATIC_URL = "/static/"

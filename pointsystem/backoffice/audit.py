@@ -52,8 +52,8 @@ def record(
         username=known.get_username() if known is not None else "",
         action=action,
         subject_kind=subject_kind,
-        subject_id=str(subject_id)[:_MOST_SUBJECT_CHARACTERS],
-        reason=reason[:_MOST_REASON_CHARACTERS],
+        subject_id=_text(subject_id)[:_MOST_SUBJECT_CHARACTERS],
+        reason=_text(reason)[:_MOST_REASON_CHARACTERS],
         before=as_json(before),
         after=as_json(after),
         request_id=str(getattr(request, "request_id", "")),
@@ -65,7 +65,7 @@ def as_json(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """`values` as JSON carries them, so that what is kept can be read without our code."""
     if values is None:
         return None
-    plain: dict[str, Any] = json.loads(json.dumps(dict(values), cls=DjangoJSONEncoder))
+    plain: dict[str, Any] = _without_nul(json.loads(json.dumps(dict(values), cls=DjangoJSONEncoder)))
     return plain
 
 
@@ -81,3 +81,18 @@ def differences(
         {name: old[name] for name in changed if name in old},
         {name: new[name] for name in changed if name in new},
     )
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, list):
+        return [_without_nul(each) for each in value]
+    if isinstance(value, dict):
+        return {_text(name): _without_nul(each) for name, each in value.items()}
+    return value
+
+
+def _text(value: object) -> str:
+    """PostgreSQL keeps no NUL characters, and an entry must not fail for one that somebody sent."""
+    return str(value).replace("\x00", "")

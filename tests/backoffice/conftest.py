@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,33 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.test import Client as Browser
 
+    from tests.ledger.member import Member
+
 PASSWORD = "a long passphrase 1"
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Any) -> None:
+    """How slow passwords are hashed is Django's affair: here it would only take a second each."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def noon(db: None, settings: Any) -> datetime:
+    """The simulated clock, standing at noon in Seoul on 1 March 2026."""
+    from ledger import clock
+    from tests.ledger.member import NOON
+
+    settings.POINTS_CLOCK = "simulated"
+    clock.set_simulated(instant=NOON)
+    return NOON
+
+
+@pytest.fixture
+def member(noon: datetime) -> Member:
+    from tests.ledger.member import Member
+
+    return Member()
 
 
 @pytest.fixture

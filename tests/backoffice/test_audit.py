@@ -57,6 +57,19 @@ def test_nobody_who_is_known_is_nobody(db: None) -> None:
     assert (made.person_id, made.username, made.ip) == (None, "", None)
 
 
+def test_characters_that_the_database_does_not_keep_are_left_out(db: None) -> None:
+    made = audit.record(
+        action="a.b",
+        subject_kind="user",
+        subject_id="x\x00y",
+        reason="\x00why",
+        after={"note": ["a\x00b", r"\u0000"]},
+    )
+
+    made.refresh_from_db()
+    assert (made.subject_id, made.reason, made.after) == ("xy", "why", {"note": ["ab", r"\u0000"]})
+
+
 def test_an_entry_goes_with_the_change_when_that_is_rolled_back(person: User) -> None:
     def fails_after_recording() -> None:
         with transaction.atomic():

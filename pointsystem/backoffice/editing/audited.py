@@ -49,6 +49,13 @@ class Audited(_ModelAdmin):
             row._before = self.state_of(row)
         return row
 
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        return super().render_change_form(
+            request, {**context, "show_save_and_add_another": False}, *args, **kwargs
+        )
+
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         self._record(request, "created", obj, None, self.state_of(obj))
 
