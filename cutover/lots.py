@@ -22,10 +22,11 @@ _LOOK_AGAIN_SECONDS: Final = 0.2
 _has_any: tuple[float, bool] = (0.0, False)
 
 
-def ids_of(legacy_lot_ids: Collection[str]) -> dict[str, UUID]:
-    """By the legacy's own id: the id under which clients know the lot."""
+def ids_of(legacy_lot_ids: Collection[str], *, is_exact: bool = False) -> dict[str, UUID]:
+    """By the legacy's own id: the id under which clients know the lot; with `is_exact` also of one that was
+    added this moment."""
     derived = {legacy_id: identifiers.lot_id(legacy_id) for legacy_id in legacy_lot_ids}
-    if not derived or not _are_there_any():
+    if not derived or not (is_exact or _are_there_any()):
         return derived
     aliases = dict(fetch_all(_KNOWN_AS, [list(derived.values())]))
     return {legacy_id: aliases.get(lot_id, lot_id) for legacy_id, lot_id in derived.items()}
@@ -33,9 +34,11 @@ def ids_of(legacy_lot_ids: Collection[str]) -> dict[str, UUID]:
 
 def add(*, legacy_lot_id: str, lot_id: UUID) -> None:
     """Note that the legacy keeps the ledger's lot `lot_id` as its own `legacy_lot_id`."""
+    global _has_any
     derived = identifiers.lot_id(legacy_lot_id)
     if derived != lot_id:
         fetch_all(_ADD, [derived, lot_id])
+        _has_any = (time.monotonic(), True)
 
 
 def forget() -> None:
