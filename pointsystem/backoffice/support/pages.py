@@ -11,7 +11,7 @@ _MASS = ("backoffice.mass_grant",)
 
 register(
     Page(
-        route="support/",
+        route="support/find/",
         name="support_search",
         view=accounts.search_page,
         permissions=_SEE,
