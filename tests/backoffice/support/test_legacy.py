@@ -14,7 +14,7 @@ from ledger.models import Entry, Operation
 from legacy_bridge import configured
 from legacy_bridge.adapter import Feature
 from legacy_bridge.reference.adapters import PostgreSQLReference
-from pointsystem.backoffice.support import account_page
+from pointsystem.backoffice.support import account_page, requests
 from pointsystem.backoffice.support.confirming import confirm
 from pointsystem.backoffice.support.models import MoveKind
 from pointsystem.backoffice.support.moves import Move
@@ -27,6 +27,7 @@ from tests.cutover.conftest import (  # noqa: F401
     legacy_database,
     legacy_only,
     own_database,
+    set_stage,
 )
 from tests.factories import account_number
 from tests.legacy_bridge.proxied import connecting_to
@@ -177,6 +178,51 @@ def test_a_legacy_that_is_away_is_said_to_be_away(number: str, supporter: User) 
 
     assert head.balance.answer is None
     assert page.count("The side that decides does not answer.") == 3
+
+
+class TestAfterTheSwitch:
+    @pytest.fixture(params=["NEW_FIRST", "NEW_ONLY"])
+    def by_ledger(self, by_legacy: Any, request: pytest.FixtureRequest) -> None:
+        set_stage(request.param)
+
+    def test_a_preview_is_rehearsed_by_the_ledger_and_writes_nothing(
+        self, number: str, supporter: User, by_ledger: None
+    ) -> None:
+        granted(number, supporter, 100)
+        before = (Operation.objects.count(), Entry.objects.count())
+
+        effect = preview(move=deduct_of(number, 30), actor="kim")
+
+        assert effect.rehearsed is not None
+        assert [lot.points for lot in effect.rehearsed.entries[0].lots] == [-30]
+        assert (Operation.objects.count(), Entry.objects.count()) == before
+        assert "As the ledger says" in shown(signed_in(supporter), "support_account", number)
+
+    def test_what_the_legacy_could_not_follow_is_refused_in_the_preview_too(
+        self, number: str, supporter: User, by_ledger: None
+    ) -> None:
+        earned = granted(number, supporter, 100)
+        confirm(move=deduct_of(number, 30), person=supporter)
+
+        effect = preview(move=cancel_of(number, earned.id, 100), actor="kim")
+
+        assert effect.refusal is not None
+        assert effect.refusal.code == "earn_already_spent"
+
+
+def test_what_was_asked_in_one_stage_is_done_in_the_stage_then_in_force(
+    number: str, supporter: User, settings: Any
+) -> None:
+    settings.POINTS_APPROVAL_LIMIT = 50
+    asked = confirm(move=grant_of(number, 100), person=supporter).request
+    assert asked is not None
+    set_stage("NEW_ONLY")
+
+    done = requests.approve(request_id=asked.id, person=make_person("approver"))
+
+    operation = Operation.objects.get(id=done.operation_id)
+    assert (operation.decided_elsewhere, operation.idempotency_key) == (False, str(asked.confirmation_id))
+    assert Entry.objects.get(operation=operation).points == 100
 
 
 def test_blocking_needs_no_form_in_the_legacy(number: str, by_legacy: Any) -> None:
