@@ -34,7 +34,12 @@ def run(*, budget_seconds: float = _BUDGET_SECONDS) -> int:
 
 
 def _tell_ledger(account_numbers: list[str]) -> int:
-    return to_ledger.tell_each(account_numbers).applied
+    try:
+        return to_ledger.tell_each(account_numbers).applied
+    except (errors.NotDone, errors.OutcomeUnknown) as error:
+        waiting = messages.of_accounts(account_numbers, direction=Direction.TO_LEDGER, limit=1)
+        messages.retry([message.id for message in waiting], error=str(error))
+        raise
 
 
 def _drain(direction: Direction, tell: Callable[[list[str]], int], *, give_up_at: float) -> int:
@@ -46,8 +51,6 @@ def _drain(direction: Direction, tell: Callable[[list[str]], int], *, give_up_at
         try:
             applied += tell(claimed)
         except (errors.NotDone, errors.OutcomeUnknown) as error:
-            waiting = messages.of_accounts(claimed, direction=direction, limit=1)
-            messages.retry([message.id for message in waiting], error=str(error))
             log.warning("mirror_waits_for_legacy", direction=direction.value, error=str(error)[:500])
             break
     return applied
