@@ -117,6 +117,8 @@ POINTS_EXPIRING_SOON_DAYS = env.int("POINTS_EXPIRING_SOON_DAYS", default=30)
 POINTS_DATA_DIR = env.str("POINTS_DATA_DIR", default="")
 # What support moves above this many points, a second person approves.
 POINTS_APPROVAL_LIMIT = env.int("POINTS_APPROVAL_LIMIT", default=100_000)
+# Whether a step forward of the cutover needs another person's approval; its end always does.
+POINTS_CUTOVER_SECOND_PERSON = env.bool("POINTS_CUTOVER_SECOND_PERSON", default=False)
 POINTS_LOCK_TIMEOUT_SECONDS = env.float("POINTS_LOCK_TIMEOUT_SECONDS", default=2.0)
 POINTS_STATEMENT_TIMEOUT_SECONDS = env.float("POINTS_STATEMENT_TIMEOUT_SECONDS", default=10.0)
 POINTS_IDLE_IN_TRANSACTION_TIMEOUT_SECONDS = env.float(
