@@ -7,6 +7,7 @@ stage that is in force then: a process that dies in between leaves it `approved`
 from datetime import timedelta
 from typing import Final
 
+import structlog
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Q
@@ -20,6 +21,8 @@ from pointsystem.backoffice.support import granting
 from pointsystem.backoffice.support.models import ApprovalRequest, MassGrant, MoveKind, RequestState
 from pointsystem.backoffice.support.moves import Move, command_of
 from pointsystem.backoffice.support.words import refusal_in_words
+
+log = structlog.get_logger(__name__)
 
 WAITS: Final = timedelta(days=7)
 #: How long after an attempt the sweeper tries again.
@@ -145,7 +148,12 @@ def sweep() -> int:
     approved = ApprovalRequest.objects.filter(due, state=RequestState.APPROVED, decided_at__lt=before)
     ids = list(approved.order_by("id").values_list("id", flat=True)[:_SWEPT_AT_ONCE])
     for request_id in ids:
-        perform(request_id=request_id)
+        # Before it is tried: what fails in a way that nobody foresaw waits its turn, and stops no other.
+        ApprovalRequest.objects.filter(id=request_id).update(attempted_at=timezone.now())
+        try:
+            perform(request_id=request_id)
+        except Exception:
+            log.exception("approved_request_not_done", approval_request_id=request_id)
     return len(ids) + expire()
 
 

@@ -20,4 +20,4 @@ def run_mass_grant(*, mass_grant_id: int, **_: Any) -> None:
 @shared_task(base=LedgerTask, name="backoffice.tasks.sweep")
 def sweep(**_: Any) -> int:
     """Mass grants and approved requests that nobody works on: their worker or their message was lost."""
-    return granting.sweep() + requests.sweep()
+    return requests.sweep() + granting.sweep()

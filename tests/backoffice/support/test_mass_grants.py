@@ -5,12 +5,15 @@ import io
 import os
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import pytest
+from celery import current_app
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
@@ -250,6 +253,64 @@ def test_a_killed_worker_leaves_nothing_undone_and_nothing_done_twice(
     assert found.state == MassGrantState.DONE
     assert states(found) == {"granted": 120}
     assert earned(mark) == (120, 1200)
+
+
+def own_broker() -> str:
+    """A broker that no other worker of the tests listens to."""
+    return urlunsplit(urlsplit(os.environ["CELERY_BROKER_URL"])._replace(path="/41"))
+
+
+def started_worker(broker: str, directory: Path, *, crash_point: str) -> Child:
+    """A real Celery worker of the queue of mass grants, whose pool process dies at a place."""
+    ready = directory / f"{uuid4().hex}.ready"
+    worker = Child(
+        name="worker",
+        command=[
+            *(sys.executable, "-m", "celery", "-A", "pointsystem", "worker", "-Q", "migrate", "-l", "INFO"),
+            *("-n", f"{ready.stem}@tests", "--concurrency", "1"),
+            *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+        ],
+        log=directory / "worker.log",
+        environment={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "CELERY_BROKER_URL": broker,
+            "POINTS_STACK": "test",
+            "POINTS_CRASH_POINT": crash_point,
+            "POINTS_READY_FILE": str(ready),
+        },
+        directory=ROOT,
+        is_ready=ready.exists,
+        ready_seconds=60,
+    )
+    worker.start()
+    worker.wait_until_ready()
+    return worker
+
+
+def test_a_celery_worker_that_is_killed_again_and_again_grants_every_row_once(
+    committed_db: None, tmp_path: Path
+) -> None:
+    lead, mark, broker = make_person("support lead"), new_mark(), own_broker()
+    found = confirmed(lead, csv_of(mark, 260))
+    worker = started_worker(broker, tmp_path, crash_point="mass_grant.granted:2")
+
+    def is_done_when_rung_for() -> bool:
+        # What the sweeper does when the lease of a dead worker has ended.
+        MassGrant.objects.filter(id=found.id).update(worked_until=timezone.now() - timedelta(seconds=1))
+        with current_app.connection_for_write(broker) as connection:
+            run_mass_grant.apply_async(kwargs={"mass_grant_id": found.id}, connection=connection)
+        time.sleep(1)
+        return MassGrant.objects.get(id=found.id).state == MassGrantState.DONE
+
+    try:
+        wait_until(is_done_when_rung_for)
+    finally:
+        worker.stop()
+
+    assert "SIGKILL" in (tmp_path / "worker.log").read_text()
+    assert earned(mark) == (260, 2600)
+    assert states(found) == {"granted": 260}
 
 
 def test_real_workers_run_a_confirmed_file(committed_db: None, celery_workers: list[Child]) -> None:

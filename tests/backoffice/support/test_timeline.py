@@ -1,12 +1,16 @@
 """The timeline tells where every point came from and went to, newest first, in pages."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.db import connection
 
 from ledger import operations
 from ledger.errors import InsufficientPoints, ValidationRefused
 from ledger.models import Account, AccountStatus
+from pointsystem.backoffice.support import account_page, timeline
+from pointsystem.backoffice.support import operation_lines as lines_module
 from pointsystem.backoffice.support.operation_lines import OperationLine, lot_story, operation_lines
 from pointsystem.backoffice.support.timeline import StatusLine, TimelinePage, timeline_page
 from tests.ledger.member import Member, refusal_of
@@ -156,3 +160,33 @@ def test_a_cancel_that_got_nothing_back_is_told_on_the_earn(member: Member) -> N
 
     assert [(cancel.points, cancel.uncollected_points) for cancel in earn.cancelled_by] == [(100, 100)]
     assert earn.cancellable_points == 0
+
+
+@pytest.mark.parametrize(
+    ("statement", "given", "indexes"),
+    [
+        (timeline._ENTRIES, [1, 10, 5], ["entry_sequence_is_unique_per_account"]),
+        (timeline._UNFINISHED, ["m-1", uuid4(), 5], ["operation_not_completed"]),
+        (account_page._UNSETTLED, ["m-1", 5], ["operation_not_completed"]),
+        (lines_module._OPERATIONS, [[uuid4()]], ["ledger_operation_pkey"]),
+        (lines_module._CANCELS, [[uuid4()]], ["operation_by_cancelled"]),
+        (lines_module._LOT_MOVES, [[uuid4()], 5], ["ledger_allocation_pkey", "ledger_lot_pkey"]),
+        (
+            lines_module._WENT,
+            {"lots": [uuid4()], "limit": 5},
+            ["ledger_allocation_lot_id", "ledger_entry_pkey"],
+        ),
+        (lines_module._DERIVED, [uuid4()], ["lot_by_origin"]),
+    ],
+    ids=["entries", "unfinished", "unsettled", "operations", "cancels", "lots", "went", "derived"],
+)
+def test_nothing_is_read_without_an_index(db: None, statement: str, given: Any, indexes: list[str]) -> None:
+    with connection.cursor() as cursor:
+        # What the planner could do at all, whatever statistics say of small tables.
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("EXPLAIN " + statement, given)
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+
+    assert [index for index in indexes if index not in plan] == []
+    for table in ("operation", "entry", "allocation", "lot"):
+        assert f"Seq Scan on ledger_{table} " not in plan
