@@ -118,5 +118,6 @@ class RequestIds:
         request.request_id = request_id  # type: ignore[attr-defined]
         with bound_contextvars(request_id=request_id):
             response = self.get_response(request)
-        response.headers["X-Request-ID"] = request_id
+        # The API answers unknown addresses too, under an id of its own.
+        response.headers.setdefault("X-Request-ID", request_id)
         return response

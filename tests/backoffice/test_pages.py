@@ -129,3 +129,23 @@ def test_the_landing_page_says_what_one_can_do(
 
     assert [word for word in words if word not in page] == []
     assert [word for word in not_words if word in page] == []
+
+
+def test_who_may_not_come_in_is_told_so_in_words(
+    person: Callable[..., User], sign_in: Callable[[User], Browser]
+) -> None:
+    browser = sign_in(person("support"))
+
+    refused = browser.get("/admin/auth/user/")
+    missing = browser.get("/admin/no-such-page/")
+    forged = Browser(enforce_csrf_checks=True).post("/admin/login/", {})
+
+    for answer, status, words in (
+        (refused, 403, "Your role does not reach here"),
+        (missing, 404, "There is no such page"),
+        (forged, 403, "Nothing was done: open the page again"),
+    ):
+        page = answer.content.decode()
+        assert answer.status_code == status
+        assert words in page
+        assert inline_of(page) == []
