@@ -56,8 +56,8 @@ WITH told AS (
     SELECT * FROM json_to_recordset(%(told)s::json) AS row(id bigint, row_id text, note text)
 ), settled AS (
     UPDATE cutover_message AS message
-    SET state = 'applied', settled_at = clock_timestamp(), settled_by = 'worker', note = told.note,
-        failure = '', last_error = ''
+    SET state = 'applied', settled_at = clock_timestamp(), settled_by = 'worker',
+        note = coalesce(nullif(told.note, ''), message.note), failure = '', last_error = ''
     FROM told
     WHERE message.id = told.id AND message.state = 'waiting' AND message.session = %(session)s
     RETURNING message.id, message.operation_id, told.row_id,

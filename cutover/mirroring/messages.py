@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from cutover.mirroring import metrics
 from cutover.models import Direction, Failure
 from ledger.database import commit_each, fetch_all, from_jsonb
 
@@ -94,7 +95,8 @@ ORDER BY message.account_number, message.id
 """
 _SETTLE: Final = """
 UPDATE cutover_message
-SET state = 'applied', settled_at = clock_timestamp(), settled_by = %(by)s, note = %(note)s, failure = '',
+SET state = 'applied', settled_at = clock_timestamp(), settled_by = %(by)s,
+    note = coalesce(nullif(%(note)s::text, ''), note), failure = '',
     last_error = '', attempts = attempts + 1
 WHERE id = ANY (%(ids)s::bigint[]) AND state IN ('waiting', 'parked')
 RETURNING id, extract(epoch FROM settled_at - created_at)::float8
@@ -239,6 +241,7 @@ def park(message_id: int, *, failure: Failure, error: str, payload: Any, session
             error=error[:2000],
             payload=payload,
         )
+        metrics.parked(Direction(direction), failure)
     return bool(rows)
 
 

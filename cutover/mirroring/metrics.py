@@ -9,6 +9,7 @@ from prometheus_client import Counter, Histogram, Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from cutover.mirroring import status
 from cutover.models import Direction, Failure
 
 logger = logging.getLogger(__name__)
@@ -45,9 +46,6 @@ class MirrorCollector(Collector):
     is left out: 0 would say that nothing waits."""
 
     def collect(self) -> Iterable[Metric]:
-        # It reads what this module counts.
-        from cutover.mirroring import status
-
         try:
             backlogs = status.backlogs()
             held = status.held_accounts()

@@ -207,8 +207,6 @@ class _Round:
                 differences.note(
                     found, Difference.REAL, legacy=None, ledger=decided.payload_of(found), why=why
                 )
-        if is_ours:
-            metrics.parked(Direction.TO_LEGACY, failure)
 
     def leave(self, message: Waiting, session: str, why: str, *, is_known: bool) -> None:
         self.stopped.add(message.account_number)

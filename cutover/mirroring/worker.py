@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from cutover import routes
-from cutover.mirroring import messages, tail, to_ledger, to_legacy
+from cutover.mirroring import messages, metrics, tail, to_ledger, to_legacy
 from cutover.models import Direction, Stage
 from legacy_bridge import configured, errors, sessions
 
@@ -35,11 +35,14 @@ def run(*, budget_seconds: float = _BUDGET_SECONDS) -> int:
 
 def _tell_ledger(account_numbers: list[str]) -> int:
     try:
-        return to_ledger.tell_each(account_numbers).applied
+        told = to_ledger.tell_each(account_numbers)
     except (errors.NotDone, errors.OutcomeUnknown) as error:
         waiting = messages.of_accounts(account_numbers, direction=Direction.TO_LEDGER, limit=1)
         messages.retry([message.id for message in waiting], error=str(error))
         raise
+    for lag in told.lags:
+        metrics.applied(Direction.TO_LEDGER, lag_seconds=lag)
+    return told.applied
 
 
 def _drain(direction: Direction, tell: Callable[[list[str]], int], *, give_up_at: float) -> int:
