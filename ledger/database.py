@@ -210,6 +210,9 @@ def raise_refusal(error: DatabaseError) -> NoReturn:
             raise AccountBusy(
                 "Another operation on this account takes longer than the lock timeout."
             ) from error
+        if "PL/pgSQL function" in context:
+            # A trigger waits for whoever changes what it asks for.
+            raise AccountBusy("Who decides on this account is being changed.") from error
         raise OperationInProgress("An operation with this key is still being run.") from error
     if isinstance(cause, RETRIABLE):
         raise AccountBusy("Operations on these accounts got in each other's way.") from error

@@ -54,9 +54,12 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
+-- That nothing is left to cancel stays true whoever decides: it is refused when a cancel is accepted, too.
 CREATE TRIGGER operation_is_decided_under_route BEFORE INSERT ON ledger_operation
-    FOR EACH ROW WHEN (NEW.state IN ('completed', 'failed') AND NOT NEW.decided_elsewhere)
-    EXECUTE FUNCTION cutover_fence_operation();
+    FOR EACH ROW WHEN (
+        NEW.state IN ('completed', 'failed') AND NOT NEW.decided_elsewhere
+        AND (NEW.refusal ->> 'code') IS DISTINCT FROM 'not_cancellable'
+    ) EXECUTE FUNCTION cutover_fence_operation();
 CREATE TRIGGER operation_ends_under_route BEFORE UPDATE ON ledger_operation
     FOR EACH ROW WHEN (
         NEW.state IN ('completed', 'failed') AND OLD.state <> NEW.state AND NOT NEW.decided_elsewhere
