@@ -3,6 +3,7 @@
 import os
 from typing import Final
 
+from django.conf import settings
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -45,6 +46,10 @@ def exposition() -> bytes:
 
     waiting = CollectorRegistry()
     waiting.register(BacklogCollector())
+    if settings.HAS_LEGACY:
+        from cutover.mirroring.metrics import MirrorCollector
+
+        waiting.register(MirrorCollector())
     if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         return generate_latest(REGISTRY) + generate_latest(waiting)
     registry = CollectorRegistry()

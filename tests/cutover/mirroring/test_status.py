@@ -137,3 +137,9 @@ def test_the_command_skips_for_a_reason_only(
     assert [(each["id"], each["outcome"]) for each in skipped["messages"]] == [(message.id, "skipped")]
     assert [each["outcome"] for each in again["messages"]] == ["already skipped"]
     assert message_of(earn.id).settled_by == "kim"
+
+
+def test_the_figures_are_among_the_metrics_of_the_product(drained: dict[str, Any]) -> None:
+    from pointsystem.observability.metrics import exposition
+
+    assert b'points_mirror_waiting{direction="to_legacy"} 0.0' in exposition()
