@@ -7,8 +7,8 @@ never open connections, and raise nothing but `legacy_bridge.errors` and what th
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from functools import cached_property
 from typing import ClassVar, Final
@@ -25,6 +25,8 @@ from legacy_bridge.records import (
     HistoryRow,
     LegacyBalance,
     LegacyLot,
+    MonthTotal,
+    RowKind,
     SpendRequest,
 )
 from legacy_bridge.sessions import Session
@@ -58,6 +60,10 @@ class Feature(Enum):
     #: With it, every row that an operation with a reference makes carries that reference.
     FIND_BY_REFERENCE = "find_by_reference"
 
+
+_ROWS_AT_ONCE: Final = 5000
+#: Rows are in the order of their ids, and so about that of their moments: so far apart, and no further.
+_LATE_ROWS: Final = timedelta(hours=1)
 
 #: What must be there for a feature.
 _METHOD_OF: Final = {
@@ -167,6 +173,72 @@ class LegacyAdapter(ABC):
     def rows_by_id(self, session: Session, row_ids: Collection[str]) -> Sequence[HistoryRow]:
         """The rows with these ids."""
         raise NotRepresentable("The legacy does not list its history.")
+
+    # --- reading many at once: for migration and verification, in one snapshot ------------------------
+    def account_count(self, session: Session) -> int | None:
+        """How many accounts there are, about; None: without it nobody can say how long a migration takes."""
+        return None
+
+    def account_numbers(self, session: Session, *, after: str | None, limit: int) -> Sequence[str]:
+        """At most `limit` account numbers behind `after`, in an order of the legacy's own that stays."""
+        raise NotRepresentable("The legacy does not list its accounts.")
+
+    def rows_of_accounts(
+        self, session: Session, *, after: Mapping[str, str | None], limit: int
+    ) -> Sequence[HistoryRow]:
+        """Rows of these accounts behind each one's row (None: all), account by account, each in its own
+        order; at most `limit`, and then those that are missing are the last ones of this list."""
+        found: list[HistoryRow] = []
+        for number, row_id in after.items():
+            if len(found) == limit:
+                break
+            found += self.rows_after(session, row_id=row_id, limit=limit - len(found), account_number=number)
+        return found
+
+    def lots_of_accounts(
+        self, session: Session, *, account_numbers: Collection[str]
+    ) -> Mapping[str, Sequence[LegacyLot]]:
+        """All lots of these accounts, those with nothing left too where the legacy lists them; what remains
+        is what the legacy keeps, be it below nothing."""
+        with_ended = Feature.ALL_LOTS in self.features
+        return {
+            number: self.lots(session, account_number=number, with_ended=with_ended)
+            for number in account_numbers
+        }
+
+    def balances_of_accounts(
+        self, session: Session, *, account_numbers: Collection[str]
+    ) -> Mapping[str, int]:
+        """What can be spent now, by account, as `balance` says it."""
+        now = datetime.now(UTC)
+        return {
+            number: self.balance(session, account_number=number, expiring_before=now).available
+            for number in account_numbers
+        }
+
+    def monthly_totals(self, session: Session, *, month: date) -> Sequence[MonthTotal]:
+        """Rows and points by kind and reason of the month that begins with this day of the legacy's zone."""
+        begins = datetime(month.year, month.month, 1)  # noqa: DTZ001
+        ends = datetime(month.year + month.month // 12, month.month % 12 + 1, 1)  # noqa: DTZ001
+        try:
+            place = self.row_before(session, instant=self.instant(begins))
+        except NotRepresentable:
+            place = None
+        totals: dict[tuple[RowKind, str | None], list[int]] = {}
+        late = self.instant(ends) + _LATE_ROWS
+        while rows := self.rows_after(session, row_id=place, limit=_ROWS_AT_ONCE):
+            for row in rows:
+                if self.instant(begins) <= row.recorded_at < self.instant(ends):
+                    total = totals.setdefault((row.kind, row.reason), [0, 0])
+                    total[0] += 1
+                    total[1] += row.points
+            if rows[-1].recorded_at >= late:
+                break
+            place = rows[-1].row_id
+        return [
+            MonthTotal(kind=kind, reason=reason, rows=count, points=points)
+            for (kind, reason), (count, points) in totals.items()
+        ]
 
     # --- settling ------------------------------------------------------------------------------------
     def find_by_operation_id(

@@ -45,6 +45,8 @@ class Dialect(ABC):
     has_several_sets: ClassVar[bool] = False
     #: One statement outside of a transaction is done whole or not at all, a CALL too.
     is_one_statement_atomic: ClassVar[bool] = False
+    #: Begin a read-only transaction whose every statement sees one moment.
+    begin_snapshot: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def identity(self, query: Query) -> str:
@@ -94,6 +96,7 @@ def _until_gone(is_there: Callable[[], bool], end: Callable[[], Any]) -> bool:
 
 class PostgreSQL(Dialect):
     is_one_statement_atomic = True
+    begin_snapshot = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
     _BUSY = frozenset({"55P03", "40001", "40P01"})
     #: The statement timeout, and somebody who cancelled the statement: it was rolled back.
     _CANCELLED = "57014"
@@ -156,6 +159,10 @@ class MariaDB(Dialect):
     """MariaDB and MySQL, through PyMySQL."""
 
     has_several_sets = True
+    begin_snapshot = (
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+    )
     _LOST = frozenset({0, 1053, 1152, 1158, 1159, 1160, 1161, 1927, 2003, 2006, 2013, 2055, 4031})
     _BUSY = frozenset({1205, 1213, 1020})
     #: KILL QUERY, and the statement timeouts of MariaDB and of MySQL.
@@ -232,6 +239,8 @@ class SQLServer(Dialect):
     (docs/how-to/wrap-your-own-procedures.md)."""
 
     has_several_sets = True
+    #: The database must allow it: ALTER DATABASE ... SET ALLOW_SNAPSHOT_ISOLATION ON.
+    begin_snapshot = ("SET TRANSACTION ISOLATION LEVEL SNAPSHOT", "BEGIN TRANSACTION")
     #: Lock request timeout, and chosen as the victim of a deadlock.
     _BUSY = frozenset({1222, 1205})
     _LOST = ("08S01", "08001", "08003", "08007", "HYT01")

@@ -148,6 +148,16 @@ class LegacyBalance:
     next_expiry: tuple[datetime, int] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonthTotal:
+    """How many rows of a kind and reason a month of the legacy's zone has, and their points, signed."""
+
+    kind: RowKind
+    reason: str | None
+    rows: int
+    points: int
+
+
 # --- settled --------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:

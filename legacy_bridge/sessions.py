@@ -144,6 +144,24 @@ class Session:
         finally:
             self._end()
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Have all that is read in the block be of one moment; it is read-only. Raises NotDone.
+
+        A snapshot that was lost on the way is an error of the statement that found it lost.
+        """
+        if self._is_in_transaction:
+            raise NotDone("A snapshot is a transaction of its own.")
+        for statement in self.dialect.begin_snapshot:
+            self.query(statement)
+        self._is_in_transaction = True
+        try:
+            yield
+        finally:
+            self._is_in_transaction = False
+            with suppress(LegacyError):
+                self.query("ROLLBACK")
+
     def _begin(self) -> None:
         try:
             self._database.set_autocommit(False)

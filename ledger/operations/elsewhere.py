@@ -65,12 +65,13 @@ INSERT INTO ledger_operation (
     id, client_id, idempotency_key, fingerprint, kind, state, account_number, points, reason_id, reference,
     recorded_at, cancels_id, balance_after, decided_elsewhere, counterpart_id, shares
 )
-SELECT id, client_id, 'legacy:' || counterpart_id, ''::bytea, kind, 'completed', account_number, points,
-    reason_id, reference, recorded_at, cancels_id, balance_after, true, counterpart_id, shares
+SELECT id, client_id, coalesce(idempotency_key, 'legacy:' || counterpart_id), ''::bytea, kind, 'completed',
+    account_number, points, reason_id, reference, recorded_at, cancels_id, balance_after, true,
+    counterpart_id, shares
 FROM json_to_recordset(%s::json) AS row(
     id uuid, client_id integer, kind text, account_number text, points bigint, reason_id smallint,
     reference text, recorded_at timestamptz, cancels_id uuid, balance_after bigint, counterpart_id text,
-    shares jsonb
+    shares jsonb, idempotency_key text
 )
 ON CONFLICT DO NOTHING
 """
@@ -101,7 +102,8 @@ class Undecided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopted:
-    """A row of the other side that no call of the API made, as an operation."""
+    """What no call of the API made, as an operation: a row of the other side, or, by a key of its own, a
+    correction that no row stands for."""
 
     id: UUID
     client_id: int
@@ -113,8 +115,9 @@ class Adopted:
     recorded_at: datetime
     cancels_id: UUID | None
     balance_after: int | None
-    counterpart_id: str
+    counterpart_id: str | None
     shares: list[Any] | None
+    idempotency_key: str | None = None
 
 
 def note(undecided: Undecided, *, is_accepted: bool) -> Statement:

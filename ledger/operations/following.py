@@ -8,7 +8,7 @@ be true here, because the ledger stands differently, is not posted: `Diverged` s
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid5
 
 from django.db import transaction
@@ -26,13 +26,18 @@ from ledger.policies import ReasonBook
 _REASON_OF_UNKNOWN: Final = "CORRECTION"
 
 _LOTS: Final = """
-SELECT lot.id, lot.account_id, lot.points, coalesce(open.remaining, 0), lot.earned_at, lot.expires_at
+SELECT lot.id, lot.account_id, lot.points, coalesce(open.remaining, 0), lot.earned_at, lot.expires_at,
+    lot.reason_id, lot.policy_id
 FROM ledger_lot AS lot LEFT JOIN ledger_open_lot AS open ON open.lot_id = lot.id
 WHERE lot.id = ANY (%s::uuid[])
 """
+# What a repair put beside a lot, for the other side it is still that lot's.
+_BESIDE: Final = "SELECT id FROM ledger_lot WHERE origin_id = %s AND account_id = %s ORDER BY earned_at, id"
 _ALL_OPEN_LOTS: Final = """
-SELECT open.lot_id, open.account_id, open.points, open.remaining, open.earned_at, open.expires_at
+SELECT open.lot_id, open.account_id, open.points, open.remaining, open.earned_at, open.expires_at,
+    lot.reason_id, lot.policy_id
 FROM ledger_open_lot AS open JOIN ledger_account AS account ON account.id = open.account_id
+JOIN ledger_lot AS lot ON lot.id = open.lot_id
 WHERE account.account_number = ANY (%s)
 """
 _ALLOCATIONS_OF: Final = """
@@ -57,6 +62,9 @@ class FactShare:
     lot: UUID
     points: int
     expires_at: datetime | None
+    #: The lot comes into being with this fact, whatever its kind; in place of `origin`, where that is given.
+    is_new: bool = False
+    origin: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +152,8 @@ class _Desk:
         self.next_expiries = {book.id: book.next_expiry_at for book in self.books.values()}
 
     def _named_lots(self, facts: Sequence[Fact]) -> Iterable[LotState]:
-        names = {share.lot for fact in facts for share in fact.shares or ()}
+        shares = [share for fact in facts for share in fact.shares or ()]
+        names = {share.lot for share in shares} | {share.origin for share in shares if share.origin}
         return map(_lot, fetch_all(_LOTS, [list(names)])) if names else ()
 
     def _load_inferred(self, facts: Sequence[Fact]) -> None:
@@ -217,9 +226,11 @@ class _Desk:
             lot = self.lots.get(share.lot)
             points = share.points
             if lot is None:
-                if sign < 0 or fact.kind is EntryKind.SPEND_CANCEL:
+                if sign < 0 or (fact.kind is EntryKind.SPEND_CANCEL and not share.is_new):
                     raise Diverged(f"There is no lot {share.lot}.")
                 lot = self._new_lot(fact, book, lot_id=share.lot, points=points, expires_at=share.expires_at)
+                if share.origin is not None:
+                    self._descend(lot, share.origin)
             elif lot.account_id != book.id:
                 raise Diverged(f"Lot {share.lot} is of another account.")
             elif fact.kind is EntryKind.EARN:
@@ -230,11 +241,37 @@ class _Desk:
                 lot = self._repairing(fact, book, lot, points=points)
             elif fact.kind is EntryKind.SPEND and not lot.is_live(at=fact.recorded_at):
                 self.against_rules[fact.operation_id] = f"Lot {lot.id} had lapsed when it was spent."
-            if points:
-                moves.append((lot, sign * points))
+            moves += self._parts(fact, lot, sign * points)
         if sum(share.points for share in fact.shares) != abs(fact.points):
             raise Diverged("The lots that were touched do not add up to the points.")
         return moves
+
+    def _parts(self, fact: Fact, lot: LotState, signed: int) -> list[tuple[LotState, int]]:
+        """A lot, and where its points do not fit what stands here, the lots beside it that repairs made."""
+        after = lot.remaining + signed
+        if 0 <= after <= lot.points or fact.kind in (EntryKind.EARN, EntryKind.ADJUST):
+            return [(lot, signed)] if signed else []
+        if lot.id not in self.lots:
+            return [(lot, signed)]
+        beside = [row[0] for row in fetch_all(_BESIDE, [lot.id, lot.account_id])]
+        missing = set(beside) - self.lots.keys()
+        self.lots.update((row[0], _lot(row)) for row in fetch_all(_LOTS, [list(missing)]))
+        parts = []
+        for each in [lot, *(self.lots[lot_id] for lot_id in beside)]:
+            room = -each.remaining if signed < 0 else each.points - each.remaining
+            part = max(room, signed) if signed < 0 else min(room, signed)
+            if part:
+                parts.append((each, part))
+                signed -= part
+        # What is over is refused where it is moved, with the lot that was named.
+        return [*parts, (lot, signed)] if signed else parts
+
+    def _descend(self, lot: LotState, origin_id: UUID) -> None:
+        origin = self.lots.get(origin_id)
+        if origin is None or origin.account_id != lot.account_id:
+            raise Diverged(f"There is no lot {origin_id} on this account.")
+        self.origins[lot.id] = origin_id
+        lot.reason_id, lot.policy_id = origin.reason_id, origin.policy_id
 
     def _inferred(self, fact: Fact, book: Book) -> list[tuple[LotState, int]]:
         points = abs(fact.points)
@@ -323,7 +360,7 @@ class _Desk:
         own = self._new_lot(
             fact, book, lot_id=uuid5(fact.entry_id, str(lot.id)), points=points, expires_at=lot.expires_at
         )
-        self.origins[own.id] = lot.id
+        self._descend(own, lot.id)
         return own
 
     def write(self) -> None:
@@ -354,15 +391,16 @@ def _lock(facts: Sequence[Fact]) -> dict[str, Book]:
     return books
 
 
-def _lot(row: tuple[object, ...]) -> LotState:
-    lot_id, account_id, points, remaining, earned_at, expires_at = row
+def _lot(row: tuple[Any, ...]) -> LotState:
     return LotState(
-        id=lot_id,  # type: ignore[arg-type]
-        account_id=account_id,  # type: ignore[arg-type]
-        points=points,  # type: ignore[arg-type]
-        remaining=remaining,  # type: ignore[arg-type]
-        earned_at=earned_at,  # type: ignore[arg-type]
-        expires_at=expires_at,  # type: ignore[arg-type]
+        id=row[0],
+        account_id=row[1],
+        points=row[2],
+        remaining=row[3],
+        earned_at=row[4],
+        expires_at=row[5],
+        reason_id=row[6],
+        policy_id=row[7],
     )
 
 

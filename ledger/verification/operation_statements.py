@@ -154,7 +154,7 @@ _CANCELS = Statement(
         "cancelled_within_points": ("I8", "never more is cancelled than was earned or spent"),
         "cancel_fits_what_it_cancels": (
             "I8",
-            "a cancel names a completed earn or spend of its account, of its kind",
+            "a cancel names a completed earn or spend of its kind and account; another side's may name none",
         ),
     },
     sql="""
@@ -168,7 +168,9 @@ UNION ALL
 SELECT 'cancel_fits_what_it_cancels', cancel.id, cancel.account_number, cancel.kind, cancel.points, NULL, NULL
 FROM ledger_operation AS cancel LEFT JOIN ledger_operation AS cancelled ON cancelled.id = cancel.cancels_id
 WHERE cancel.state = 'completed' AND cancel.kind IN ('earn_cancel', 'spend_cancel') AND (
-    cancelled.id IS NULL OR cancelled.state <> 'completed'
+    -- Another side may have lost what it cancelled.
+    cancelled.id IS NULL AND (cancel.cancels_id IS NOT NULL OR NOT cancel.decided_elsewhere)
+    OR cancelled.state <> 'completed'
     OR cancelled.account_number <> cancel.account_number
     OR cancel.kind <> cancelled.kind || '_cancel'
 )
@@ -206,7 +208,7 @@ WITH cancelled AS (
     JOIN ledger_entry AS entry ON entry.operation_id = cancel.id AND entry.kind = 'spend_cancel'
     JOIN ledger_allocation AS allocation ON allocation.entry_id = entry.id
     JOIN ledger_lot AS lot ON lot.id = allocation.lot_id
-    WHERE cancel.kind = 'spend_cancel' AND cancel.state = 'completed'
+    WHERE cancel.kind = 'spend_cancel' AND cancel.state = 'completed' AND cancel.cancels_id IS NOT NULL
     GROUP BY cancel.cancels_id, CASE WHEN lot.entry_id = entry.id THEN lot.origin_id ELSE lot.id END
 )
 SELECT 'given_back_in_reverse_order' AS "check", id AS spend, lot_id AS lot, taken.points::bigint AS taken,

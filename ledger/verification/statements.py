@@ -148,7 +148,10 @@ _LOT_FACTS = Statement(
             "I4",
             "a lot has the account and the instant of an entry that may grant lots",
         ),
-        "lot_names_its_origin": ("I4", "exactly the lots of transfers and of grace name their origin"),
+        "lot_names_its_origin": (
+            "I4",
+            "the lots of transfers and of grace name their origin, those of repairs may, and no others",
+        ),
         "lot_keeps_what_its_origin_was": (
             "I5",
             "a given lot keeps its expiry, and every derived one its reason and policy",
@@ -164,9 +167,10 @@ SELECT unnest(array_remove(ARRAY[
         CASE WHEN entry.id IS NULL OR entry.account_id <> lot.account_id OR entry.recorded_at <> lot.earned_at
                 OR entry.kind NOT IN ('earn', 'transfer_in', 'adjust', 'spend_cancel')
             THEN 'lot_is_of_its_entry' END,
-        CASE WHEN (lot.origin_id IS NOT NULL) <> (entry.kind IN ('transfer_in', 'spend_cancel'))
+        CASE WHEN entry.kind <> 'adjust'
+                    AND (lot.origin_id IS NOT NULL) <> (entry.kind IN ('transfer_in', 'spend_cancel'))
                 OR (lot.origin_id IS NOT NULL AND origin.id IS NULL)
-                OR (entry.kind = 'spend_cancel' AND origin.account_id <> lot.account_id)
+                OR (entry.kind IN ('adjust', 'spend_cancel') AND origin.account_id <> lot.account_id)
                 OR (entry.kind = 'transfer_in' AND origin.account_id = lot.account_id)
             THEN 'lot_names_its_origin' END,
         CASE WHEN origin.id IS NOT NULL AND (
@@ -185,10 +189,11 @@ LEFT JOIN ledger_lot AS origin ON origin.id = lot.origin_id
 LEFT JOIN ledger_reason_policy AS policy ON policy.id = lot.policy_id
 WHERE entry.id IS NULL OR entry.account_id <> lot.account_id OR entry.recorded_at <> lot.earned_at
     OR entry.kind NOT IN ('earn', 'transfer_in', 'adjust', 'spend_cancel')
-    OR (lot.origin_id IS NOT NULL) <> (entry.kind IN ('transfer_in', 'spend_cancel'))
+    OR entry.kind <> 'adjust'
+        AND (lot.origin_id IS NOT NULL) <> (entry.kind IN ('transfer_in', 'spend_cancel'))
     OR (lot.origin_id IS NOT NULL AND (
         origin.id IS NULL
-        OR (entry.kind = 'spend_cancel' AND origin.account_id <> lot.account_id)
+        OR (entry.kind IN ('adjust', 'spend_cancel') AND origin.account_id <> lot.account_id)
         OR (entry.kind = 'transfer_in' AND origin.account_id = lot.account_id)
         OR origin.reason_id <> lot.reason_id OR origin.policy_id <> lot.policy_id
         OR (entry.kind = 'transfer_in' AND origin.expires_at IS DISTINCT FROM lot.expires_at)

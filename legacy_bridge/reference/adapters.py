@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db import connections
 
-from legacy_bridge.adapter import Feature, LegacyAdapter, Settling
+from legacy_bridge.adapter import Feature, Settling
 from legacy_bridge.calling import (
     Out,
     call_procedure,
@@ -33,10 +33,10 @@ from legacy_bridge.records import (
     HistoryRow,
     LegacyBalance,
     LegacyLot,
-    RowKind,
     Share,
     SpendRequest,
 )
+from legacy_bridge.reference.bulk import KINDS, LOT_COLUMNS, ROW_COLUMNS, BulkReading
 from legacy_bridge.sessions import ALIAS, Session
 
 #: Who the bridge is to the procedures: what they keep as REG_ID.
@@ -55,25 +55,12 @@ _FACTS: Final[Mapping[str, RefusedFact]] = {
     "E04": RefusedFact.EARN_ALREADY_SPENT,
     "E09": RefusedFact.ACCOUNT_BLOCKED,
 }
-_KINDS: Final[Mapping[str, tuple[RowKind, str]]] = {
-    "SV": (RowKind.EARN, "PR_POINT_EARN"),
-    "US": (RowKind.SPEND, "PR_POINT_USE"),
-    "SC": (RowKind.EARN_CANCEL, "PR_POINT_EARN_CANCEL"),
-    "UC": (RowKind.SPEND_CANCEL, "PR_POINT_USE_CANCEL"),
-    "EX": (RowKind.EXPIRE, "PR_POINT_EXPIRE"),
-    # Rows that somebody wrote by hand: there is no procedure for them.
-    "AD": (RowKind.ADJUST, ""),
-}
 #: What every operation answers: code, message, row, balance after it, its moment, lots.
 _ANSWER: Final = (Out(), Out(), Out(), Out(), Out(), Out())
-_LOT_COLUMNS: Final = "LOT_SEQ, SAVE_AMT, REMAIN_AMT, SAVE_DTM, EXPIRE_DTM, TYPE_CD"
-_COLUMNS: Final = (
-    "HIST_SEQ, MBR_NO, HIST_CD, TYPE_CD, AMT, BAL_AMT, TRADE_NO, REQ_ID, ORG_SEQ, REG_ID, REG_DTM,"
-    " {schema}FN_HIST_LOTS(HIST_SEQ)"
-)
+_COLUMNS: Final = f"{ROW_COLUMNS}, {{schema}}FN_HIST_LOTS(h.HIST_SEQ)"
 
 
-class ReferenceAdapter(LegacyAdapter):
+class ReferenceAdapter(BulkReading):
     """Chosen by the server behind the alias `legacy`: what is made is one of the two classes below.
 
     Spends take the lots that were earned first (not those that lapse soonest, as the ledger does), and a
@@ -99,8 +86,6 @@ class ReferenceAdapter(LegacyAdapter):
         "ORDER_CANCELLED": "31",
         "CORRECTION": "39",
     }
-    #: What stands before the names of tables and procedures.
-    schema: ClassVar[str] = ""
     #: How a lot with something left is found by an index.
     open_lot: ClassVar[str] = "REMAIN_AMT > 0"
 
@@ -208,20 +193,13 @@ class ReferenceAdapter(LegacyAdapter):
         live = f"{self.open_lot} AND (EXPIRE_DTM IS NULL OR EXPIRE_DTM > {self.schema}PT_NOW())"
         where = "MBR_NO = %s" if with_ended else f"MBR_NO = %s AND {live}"
         rows = session.query(
-            f"SELECT {_LOT_COLUMNS} FROM {self.schema}PT_LOT WHERE {where} ORDER BY SAVE_DTM, LOT_SEQ",  # noqa: S608
+            f"SELECT {LOT_COLUMNS} FROM {self.schema}PT_LOT WHERE {where} ORDER BY SAVE_DTM, LOT_SEQ",  # noqa: S608
             [account_number],
         )
-        return [
-            LegacyLot(
-                lot_id=str(whole(lot)),
-                points=whole(points),
-                remaining=not_negative(remaining),
-                earned_at=self.instant(moment(earned)),
-                expires_at=None if expires is None else self.instant(moment(expires)),
-                reason=self.reason_of(text(code)),
-            )
-            for lot, points, remaining, earned, expires, code in rows
-        ]
+        found = [self._lot(row) for row in rows]
+        for lot in found:
+            not_negative(lot.remaining)
+        return found
 
     def history(
         self, session: Session, *, account_number: str, before_row_id: str | None, limit: int
@@ -270,14 +248,14 @@ class ReferenceAdapter(LegacyAdapter):
     def _rows(self, session: Session, where: str, values: Sequence[Any]) -> list[HistoryRow]:
         columns = _COLUMNS.format(schema=self.schema)
         rows = session.query(
-            f"SELECT {columns} FROM {self.schema}PT_HIST WHERE {where} ORDER BY HIST_SEQ LIMIT %s",  # noqa: S608
+            f"SELECT {columns} FROM {self.schema}PT_HIST h WHERE {where} ORDER BY HIST_SEQ LIMIT %s",  # noqa: S608
             values,
         )
         return [self._row(row) for row in rows]
 
     def _row(self, row: Sequence[Any]) -> HistoryRow:
         seq, member, kind_code, type_code, amount, balance, trade, request, cancels, caller, at, lots = row
-        kind, procedure = _KINDS[text(kind_code)]
+        kind, procedure = KINDS[text(kind_code)]
         return HistoryRow(
             row_id=str(whole(seq)),
             account_number=text(member),
@@ -291,7 +269,8 @@ class ReferenceAdapter(LegacyAdapter):
             cancels_row_id=None if cancels is None else str(whole(cancels)),
             procedure=procedure,
             caller=text(caller),
-            shares=self._shares(lots),
+            # A page of history brings them as text.
+            shares=lots if isinstance(lots, tuple) else self._shares(lots),
         )
 
     # --- settling ------------------------------------------------------------------------------------
@@ -320,6 +299,16 @@ class PostgreSQLReference(ReferenceAdapter):
 
     schema = "legacy."
 
+    def _among(self, column: str, values: Collection[Any], *, are_keys: bool) -> tuple[str, list[Any]]:
+        return f"{column} = ANY (%s::{'char(20)' if are_keys else 'bigint'}[])", [list(values)]
+
+    def _behind(self, after: Mapping[str, int]) -> tuple[str, list[Any]]:
+        behind = (
+            "unnest(%s::char(20)[], %s::bigint[]) AS f (NO, SEQ)"
+            f" JOIN {self.schema}PT_HIST h ON h.MBR_NO = f.NO AND h.HIST_SEQ > f.SEQ"
+        )
+        return behind, [list(after), list(after.values())]
+
     def _history_page(
         self, session: Session, account_number: str, before: int | None, limit: int
     ) -> Sequence[tuple[Any, ...]]:
@@ -331,6 +320,14 @@ class MariaDBReference(ReferenceAdapter):
 
     commits_itself = True
     open_lot = "OPEN_YN = 'Y'"
+
+    def _among(self, column: str, values: Collection[Any], *, are_keys: bool) -> tuple[str, list[Any]]:
+        return f"{column} IN ({', '.join(['%s'] * len(values))})", list(values)
+
+    def _behind(self, after: Mapping[str, int]) -> tuple[str, list[Any]]:
+        # One range of the index for each member.
+        ranges = " OR ".join(["(h.MBR_NO = %s AND h.HIST_SEQ > %s)"] * len(after))
+        return f"PT_HIST h WHERE ({ranges})", [value for pair in after.items() for value in pair]
 
     def _history_page(
         self, session: Session, account_number: str, before: int | None, limit: int
