@@ -95,16 +95,23 @@ class _Found:
 
 
 def timeline_page(
-    *, account_id: int | None, account_number: str, older_than: str | None = None, rows: int = PAGE_ROWS
+    *,
+    account_id: int | None,
+    account_number: str,
+    older_than: str | None = None,
+    rows: int = PAGE_ROWS,
+    with_completed: bool = True,
 ) -> TimelinePage:
     """One page. `account_id` is None for an account that was never opened, which may have been refused.
 
+    While another side decides, what was completed is its history to tell: `with_completed` leaves it out.
     Raises ValidationRefused for a cursor that no page gave, and DatabaseError.
     """
     place = _Place.of(older_than)
     sources: list[Iterable[_Found]] = [_unfinished(account_number, place, rows + 1)]
     if account_id is not None:
-        sources.append(_operations(account_id, place, rows + 1))
+        if with_completed:
+            sources.append(_operations(account_id, place, rows + 1))
         sources.append(_status_changes(account_id, place, rows + 1))
     found = list(islice(merge(*sources, key=lambda one: one.at, reverse=True), rows + 1))
     shown = found[:rows]

@@ -5,8 +5,9 @@ from typing import Any, Final
 from django import template
 from django.contrib.auth.models import User
 
+from ledger.models import AccountStatus
 from pointsystem.backoffice.support import words
-from pointsystem.backoffice.support.models import MoveKind
+from pointsystem.backoffice.support.models import RowState
 
 register = template.Library()
 
@@ -41,8 +42,14 @@ def state_word(state: str) -> Any:
 
 
 @register.filter
-def move_word(kind: str) -> Any:
-    return MoveKind(kind).label
+def status_word(status: str) -> Any:
+    return AccountStatus(status).label
+
+
+@register.filter
+def row_word(state: str) -> Any:
+    """The state of a row of a mass grant; whatever else somebody wrote into the address stays as it is."""
+    return RowState(state).label if state in RowState.values else state
 
 
 @register.filter

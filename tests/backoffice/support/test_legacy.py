@@ -125,6 +125,24 @@ def test_what_the_legacy_cannot_tell_is_said_and_never_shown_as_0(
     assert page.count("The point system that decides now cannot tell this.") == 2
 
 
+def test_what_the_legacy_does_not_know_stands_beside_its_history(
+    number: str, supporter: User, by_legacy: Any
+) -> None:
+    granted(number, supporter, 100)
+    assert confirm_refused(lambda: confirm(move=deduct_of(number, 500), person=supporter)) == (
+        "insufficient_points"
+    )
+    block = Move(kind=MoveKind.BLOCK, key=uuid4(), account_number=number, note="a complaint")
+    confirm(move=block, person=make_person("support lead"))
+
+    page = shown(signed_in(supporter), "support_account", number)
+
+    _, beside = page.split("What the legacy does not know")
+    assert "a complaint" in beside
+    assert "spend 500" in beside
+    assert "earn 100" not in beside
+
+
 def test_an_account_that_only_the_legacy_knows_is_found(number: str, supporter: User) -> None:
     only = search(term=number).only
 

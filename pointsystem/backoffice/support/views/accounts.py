@@ -58,17 +58,24 @@ def account(request: HttpRequest, account_number: str) -> HttpResponse:
     cursor = request.GET.get("older")
     if head.is_decided_by_legacy:
         context["history"] = account_page.history(account_number=account_number, cursor=cursor)
-    else:
-        try:
-            context["timeline"] = timeline_page(
-                account_id=head.account.id if head.account else None,
-                account_number=account_number,
-                older_than=cursor,
-            )
-        except ValidationRefused as refusal:
-            raise Http404(refusal.detail) from refusal
+    # Cursors of the legacy's history mean nothing to our own list.
+    own_cursor = request.GET.get("beside") if head.is_decided_by_legacy else cursor
+    try:
+        context["timeline"] = timeline_page(
+            account_id=head.account.id if head.account else None,
+            account_number=account_number,
+            older_than=own_cursor,
+            with_completed=not head.is_decided_by_legacy,
+        )
+    except ValidationRefused as refusal:
+        raise Http404(refusal.detail) from refusal
+    context["cursor_name"] = "beside" if head.is_decided_by_legacy else "older"
     return page(
-        request, "account.html", title=_("Account %s") % account_number, is_first_page=not cursor, **context
+        request,
+        "account.html",
+        title=_("Account %s") % account_number,
+        is_first_page=not own_cursor,
+        **context,
     )
 
 

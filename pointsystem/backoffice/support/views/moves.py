@@ -8,7 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as lazy
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from ledger.errors import Refusal
@@ -30,13 +30,13 @@ from pointsystem.backoffice.support.words import refusal_in_words
 
 #: What the page of each move is called.
 TITLES = {
-    MoveKind.GRANT: lazy("Grant points"),
-    MoveKind.DEDUCT: lazy("Deduct points"),
-    MoveKind.TRANSFER: lazy("Transfer points"),
-    MoveKind.CANCEL: lazy("Cancel an operation"),
-    MoveKind.BLOCK: lazy("Block the account"),
-    MoveKind.UNBLOCK: lazy("Unblock the account"),
-    MoveKind.CLOSE: lazy("Close the account"),
+    MoveKind.GRANT: gettext_lazy("Grant points"),
+    MoveKind.DEDUCT: gettext_lazy("Deduct points"),
+    MoveKind.TRANSFER: gettext_lazy("Transfer points"),
+    MoveKind.CANCEL: gettext_lazy("Cancel an operation"),
+    MoveKind.BLOCK: gettext_lazy("Block the account"),
+    MoveKind.UNBLOCK: gettext_lazy("Unblock the account"),
+    MoveKind.CLOSE: gettext_lazy("Close the account"),
 }
 
 
