@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from bench.figures import background, histories, http, memory, servers, wrapped
+from bench.figures import background, histories, http, memory, mirroring, servers, wrapped
 from bench.figures.options import Options
 from bench.row import Row
 from bench.world import World
@@ -19,6 +19,8 @@ FIGURES: Final[Mapping[str, Figure]] = {
     "P6": histories.long_histories,
     "P7": http.hot_account,
     "P8": wrapped.legacy,
+    "P9": mirroring.followed,
+    "P10": mirroring.drained,
     "P11": http.batches,
     "P13": background.expiry,
     "P14": background.refreshes,

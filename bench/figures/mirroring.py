@@ -1,0 +1,187 @@
+"""P9: what a follower costs the API. P10: how fast a backlog is drained, against the API's own peak.
+
+Ledger, reference legacy, web server and workers share one machine and one PostgreSQL, as far as possible from
+what a cutover would have: whatever the follower does is taken from the API.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from bench import compare
+from bench.compare import Run, Side
+from bench.figures.http import EARN_BODY, SPEND_BODY
+from bench.figures.options import Options
+from bench.figures.wrapped import _ACCOUNTS, _OPEN
+from bench.load import Requests
+from bench.row import Row, against
+from bench.world import DATABASE, PREFIX, SCOPES, World
+from pointsystem.embedded.processes import Child
+from pointsystem.embedded.stack import Stack
+
+_STAGES = ("LEGACY_ONLY", "LEGACY_FIRST", "NEW_FIRST", "NEW_ONLY")
+_ROUTE = """
+INSERT INTO cutover_route (cohort, stage, epoch, capture, changed_at)
+VALUES ('default', 'LEGACY_ONLY', 1, false, clock_timestamp()) ON CONFLICT (cohort) DO NOTHING
+"""
+_DRAINED_WITHIN_SECONDS = 600.0
+_SHARE_OF_SPENDS = 0.3
+
+
+class _Cutover:
+    """A product over the reference legacy, whose stage can be set, and whose workers can be stopped."""
+
+    def __init__(self, world: World, stack: Stack) -> None:
+        self._world = world
+        self.stack = stack
+        stack.prepare()
+        stack.manage("legacy", "install")
+        made = stack.manage("create_client", "bench", *(f"--scope={scope}" for scope in SCOPES), "--json")
+        with stack.postgres.connect("legacy") as connection:
+            connection.execute(_OPEN.format(last=_ACCOUNTS - 1, prefix=PREFIX))
+        with stack.postgres.connect(DATABASE) as connection:
+            connection.execute(_ROUTE)
+        self.web = stack.start_web(), stack.url
+        self.requests = Requests(
+            method="POST",
+            path=f"/api/v1/accounts/{PREFIX}{{account}}/earn",
+            accounts=_ACCOUNTS,
+            body=EARN_BODY,
+            headers={"Authorization": f"Bearer {json.loads(made)['key']}"},
+            key_header=True,
+            other=(_SHARE_OF_SPENDS, f"/api/v1/accounts/{PREFIX}{{account}}/spend", SPEND_BODY),
+        )
+        self.workers: list[Child] = []
+        # Every account is followed from its first row on before anything is measured.
+        self.start_workers()
+        self.set_stage("LEGACY_FIRST")
+        world.tell("following what the legacy has")
+        self.drain()
+
+    def start_workers(self) -> None:
+        self.workers = self.stack.start_workers()
+
+    def stop_workers(self) -> None:
+        for child in self.workers:
+            self.stack.supervisor.remove(child)
+        self.workers = []
+
+    def set_stage(self, stage: str) -> None:
+        """One step after the other, as the database wants it; every process reads it within a moment."""
+        with self.stack.postgres.connect(DATABASE) as connection:
+            connection.execute("UPDATE cutover_route SET capture = true, epoch = epoch + 1 WHERE NOT capture")
+            while (now := self._stage(connection)) != _STAGES.index(stage):
+                step = _STAGES[now + 1] if now < _STAGES.index(stage) else _STAGES[now - 1]
+                connection.execute("UPDATE cutover_route SET stage = %s, epoch = epoch + 1", [step])
+        time.sleep(0.5)
+
+    @staticmethod
+    def _stage(connection: object) -> int:
+        row = connection.execute("SELECT stage FROM cutover_route").fetchone()  # type: ignore[attr-defined]
+        return _STAGES.index(row[0])
+
+    def waiting(self) -> int:
+        with self.stack.postgres.connect(DATABASE) as connection:
+            row = connection.execute(
+                "SELECT count(*), count(*) FILTER (WHERE state = 'parked') FROM cutover_message"
+                " WHERE state IN ('waiting', 'parked')"
+            ).fetchone()
+        assert row is not None
+        if row[1]:
+            raise RuntimeError(f"{row[1]} messages were parked")
+        return int(row[0])
+
+    def drain(self) -> float:
+        """Wait until nothing is left to deliver; how many messages a second that were."""
+        before, started = self.waiting(), time.perf_counter()
+        while self.waiting():
+            if time.perf_counter() - started > _DRAINED_WITHIN_SECONDS:
+                raise TimeoutError("the backlog was not drained")
+            time.sleep(0.05)
+        return before / max(time.perf_counter() - started, 1e-9)
+
+    def api(self, seconds: float) -> Run:
+        side = self._world.http_side("api", self.web, self.requests, database=self.stack.postgres)
+        return side.run(seconds)
+
+
+@contextmanager
+def _cutover(world: World, options: Options) -> Iterator[_Cutover]:
+    stack = Stack(
+        data_dir=world.stack.data_dir / "mirroring",
+        durable=True,
+        listed=False,
+        with_legacy=True,
+        say=options.tell,
+    )
+    with stack:
+        yield _Cutover(world, stack)
+
+
+def followed(world: World, options: Options) -> list[Row]:
+    """P9: the API with a follower against the API without one."""
+    rows = []
+    with _cutover(world, options) as cutover:
+        for followed_stage, alone_stage in (("LEGACY_FIRST", "LEGACY_ONLY"), ("NEW_FIRST", "NEW_ONLY")):
+            sides = [_side(cutover, followed_stage, alone_stage), _side(cutover, alone_stage, followed_stage)]
+            measured = compare.interleaved(
+                sides, seconds=options.seconds, rounds=options.rounds, tell=options.tell
+            )
+            rows.append(
+                against(
+                    "P9",
+                    f"POST earn and spend in {followed_stage}",
+                    measured[followed_stage],
+                    measured[alone_stage],
+                    least=0.7,
+                )
+            )
+    return rows
+
+
+def _side(cutover: _Cutover, stage: str, followed_stage: str) -> Side:
+    """The API in `stage`; what the run before has left is drained first."""
+    delivering = stage if stage in ("LEGACY_FIRST", "NEW_FIRST") else followed_stage
+
+    def run(seconds: float) -> Run:
+        cutover.set_stage(delivering)
+        cutover.drain()
+        cutover.set_stage(stage)
+        return cutover.api(seconds)
+
+    return Side(name=stage, run=run)
+
+
+def drained(world: World, options: Options) -> list[Row]:
+    """P10: messages applied a second, against what the API decides a second while nobody follows."""
+    rows = []
+    with _cutover(world, options) as cutover:
+        for stage, what in (("LEGACY_FIRST", "to the ledger"), ("NEW_FIRST", "to the legacy")):
+            cutover.set_stage(stage)
+            cutover.drain()
+            rates: list[float] = []
+
+            def peak(seconds: float) -> Run:
+                cutover.stop_workers()
+                return cutover.api(seconds)
+
+            def drain(seconds: float, rates: list[float] = rates) -> Run:
+                cutover.start_workers()
+                rates.append(cutover.drain())
+                return Run(rate=rates[-1])
+
+            sides = [Side(name="the API's peak", run=peak), Side(name=f"drained {what}", run=drain)]
+            measured = compare.interleaved(
+                sides, seconds=options.seconds, rounds=options.rounds, tell=options.tell
+            )
+            row = against(
+                "P10",
+                f"backlog {what}, {len(cutover.workers)} children",
+                measured[f"drained {what}"],
+                measured["the API's peak"],
+                least=1.5,
+            )
+            rows.append(replace(row, details={**row.details, "drained": rates}))
+    return rows
