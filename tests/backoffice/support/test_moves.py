@@ -194,7 +194,22 @@ def test_a_transfer_goes_to_another_account(member: Member, supporter: User) -> 
     send(browser, where, "confirm", **values, token=opened(browser, where))
 
     assert "This is the same account." in text_of(same)
+    assert "given away" in text_of(browser.get(reverse("admin:support_account", args=[member.number])))  # type: ignore[arg-type]
     assert (member.available, friend.available) == (70, 30)
+
+
+def test_a_transfer_of_several_lots_says_that_they_are_made(member: Member, supporter: User) -> None:
+    friend = Member()
+    member.earns(10)
+    member.earns(20)
+    browser = signed_in(supporter)
+    where = address(member, "transfer")
+    values = {"points": 30, "reason": "GIFT", "to_account_number": friend.number}
+
+    preview = send(browser, where, "preview", **values, token=opened(browser, where))
+
+    assert "These lots are made: +10" in text_of(preview)
+    assert "gives these lots back" not in text_of(preview)
 
 
 def test_a_spend_of_a_client_is_cancelled_in_part_and_then_as_a_whole(
