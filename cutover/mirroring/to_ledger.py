@@ -344,17 +344,20 @@ def _note(followed: Followed, plan: _Plan) -> None:
     """Keep what a person should know of what was posted."""
     if followed.inferred:
         fetch_all(_RECONSTRUCTED, [followed.inferred])
-    for operation_id, why in followed.against_rules.items():
-        operation = plan.by_id[operation_id]
-        mismatches.record(
-            account_number=operation.account_number,
-            subject=f"operation:{operation_id}",
-            difference=Difference.ZONE,
-            found_by=FoundBy.MIRROR,
-            legacy="decided",
-            ledger="would have refused",
-            why=why,
-        )
+    for found, difference, ledger in (
+        (followed.against_rules, Difference.ZONE, "would have refused"),
+        (followed.other_lots, Difference.ORDER, "posted over other lots"),
+    ):
+        for operation_id, why in found.items():
+            mismatches.record(
+                account_number=plan.by_id[operation_id].account_number,
+                subject=f"operation:{operation_id}",
+                difference=difference,
+                found_by=FoundBy.MIRROR,
+                legacy="decided",
+                ledger=ledger,
+                why=why,
+            )
 
 
 def _park(operation: _Operation, diverged: following.Diverged, row: HistoryRow | None) -> None:

@@ -101,6 +101,8 @@ class Followed:
     inferred: list[UUID] = field(default_factory=list)
     #: Posted, though the ledger's own rules would have refused it: what they say.
     against_rules: dict[UUID, str] = field(default_factory=dict)
+    #: Posted over other lots than the decider's, for those do not stand so here: how they do.
+    other_lots: dict[UUID, str] = field(default_factory=dict)
 
 
 def post(facts: Sequence[Fact], *, order: SpendingOrder = SpendingOrder.SOONEST_EXPIRY) -> Followed:
@@ -125,7 +127,7 @@ def post(facts: Sequence[Fact], *, order: SpendingOrder = SpendingOrder.SOONEST_
         followed.posted.append(fact.operation_id)
         if is_inferred:
             followed.inferred.append(fact.operation_id)
-    followed.against_rules = desk.against_rules
+    followed.against_rules, followed.other_lots = desk.against_rules, desk.other_lots
     desk.write()
     return followed
 
@@ -147,8 +149,15 @@ class _Desk:
         #: Of a lot that came into being to repair another: which.
         self.origins: dict[UUID, UUID] = {}
         self.against_rules: dict[UUID, str] = {}
-        self.by_account: dict[int, list[LotState]] = {}
-        self._load_inferred(facts)
+        self.other_lots: dict[UUID, str] = {}
+        self.facts = facts
+        #: Accounts of which all open lots are here.
+        self.whole: set[str] = set()
+        #: By operation: the lots that it took or granted, in order, and what was given back of them.
+        self.taken: dict[UUID, list[tuple[UUID, int]]] = {}
+        self.taken_here: set[UUID] = set()
+        self.given_back: dict[UUID, int] = {}
+        self._load_all([fact for fact in facts if fact.shares is None])
         self.next_expiries = {book.id: book.next_expiry_at for book in self.books.values()}
 
     def _named_lots(self, facts: Sequence[Fact]) -> Iterable[LotState]:
@@ -156,41 +165,47 @@ class _Desk:
         names = {share.lot for share in shares} | {share.origin for share in shares if share.origin}
         return map(_lot, fetch_all(_LOTS, [list(names)])) if names else ()
 
-    def _load_inferred(self, facts: Sequence[Fact]) -> None:
-        """For facts without shares: the lots of their accounts, and what their targets touched."""
-        silent = [fact for fact in facts if fact.shares is None]
-        self.taken: dict[UUID, list[tuple[UUID, int]]] = {}
-        self.given_back: dict[UUID, int] = {}
-        if not silent:
+    def _load_all(self, facts: Iterable[Fact]) -> None:
+        """Every open lot of the accounts of these facts, and what their targets touched: for facts that do
+        not say which lots, or say such as are not here."""
+        facts = [fact for fact in facts if fact.account_number not in self.whole]
+        if not facts:
             return
-        numbers = list({fact.account_number for fact in silent})
-        for lot in map(_lot, fetch_all(_ALL_OPEN_LOTS, [numbers])):
-            known = self.lots.setdefault(lot.id, lot)
-            self.by_account.setdefault(lot.account_id, []).append(known)
-        targets = [fact.cancels_id for fact in silent if fact.cancels_id is not None]
+        numbers = {fact.account_number for fact in facts}
+        self.whole |= numbers
+        for lot in map(_lot, fetch_all(_ALL_OPEN_LOTS, [list(numbers)])):
+            self.lots.setdefault(lot.id, lot)
+        targets = [
+            fact.cancels_id
+            for fact in self.facts
+            if fact.cancels_id is not None and fact.account_number in numbers
+        ]
         for operation_id, lot_id, points in fetch_all(_ALLOCATIONS_OF, [targets]):
-            self.taken.setdefault(operation_id, []).append((lot_id, points))
-        self.given_back = dict(fetch_all(_GIVEN_BACK, [targets]))
+            if operation_id not in self.taken_here:
+                self.taken.setdefault(operation_id, []).append((lot_id, points))
+        for operation_id, points in fetch_all(_GIVEN_BACK, [targets]):
+            self.given_back[operation_id] = self.given_back.get(operation_id, 0) + points
         missing = {lot for taken in self.taken.values() for lot, _ in taken} - self.lots.keys()
         for lot in map(_lot, fetch_all(_LOTS, [list(missing)])):
             self.lots[lot.id] = lot
-            self.by_account.setdefault(lot.account_id, []).append(lot)
 
     def post(self, fact: Fact) -> bool:
         """Post one fact; whether its lots were inferred. Raises Diverged, with nothing of it done."""
         book = self.books[fact.account_number]
-        moves = self._moves(fact, book)
+        is_inferred = fact.shares is None
+        try:
+            moves = self._moved(self._moves(fact, book))
+        except Diverged as diverged:
+            if is_inferred or (fact.points > 0 and fact.kind is not EntryKind.SPEND_CANCEL):
+                raise
+            # The points are here, in other lots: then those give way, and somebody should know.
+            self._load_all([fact])
+            moves = self._moved(self._inferred(fact, book))
+            self.other_lots[fact.operation_id] = str(diverged)
+            is_inferred = True
         if not moves:
             # An expiry of what has lapsed here already.
             return False
-        before = [(lot, lot.remaining) for lot, _ in moves]
-        try:
-            for lot, signed in moves:
-                _move(lot, signed)
-        except Diverged:
-            for lot, remaining in before:
-                lot.remaining = remaining
-            raise
         granted = [lot for lot, _ in moves if lot.id not in self.lots]
         for lot, _ in moves:
             self.lots[lot.id] = book.touched[lot.id] = lot
@@ -203,13 +218,33 @@ class _Desk:
             entry_id=fact.entry_id,
         )
         for lot in granted:
-            self.by_account.setdefault(book.id, []).append(lot)
             self.journal.add_lot(lot=lot, entry_id=entry.id, origin_id=self.origins.get(lot.id))
-            self._lapses(book, lot.expires_at)
         for lot, signed in moves:
             if signed > 0:
                 self._lapses(book, lot.expires_at)
-        return fact.shares is None and fact.kind is not EntryKind.EARN
+        self._remember(fact, moves)
+        return is_inferred and fact.kind is not EntryKind.EARN
+
+    def _moved(self, moves: list[tuple[LotState, int]]) -> list[tuple[LotState, int]]:
+        """Move the points of these lots. Raises Diverged, with none of them moved."""
+        before = [(lot, lot.remaining) for lot, _ in moves]
+        try:
+            for lot, signed in moves:
+                _move(lot, signed)
+        except Diverged:
+            for lot, remaining in reversed(before):
+                lot.remaining = remaining
+            raise
+        return moves
+
+    def _remember(self, fact: Fact, moves: list[tuple[LotState, int]]) -> None:
+        """What a later cancel among the facts will ask for."""
+        if fact.kind in (EntryKind.EARN, EntryKind.SPEND):
+            self.taken[fact.operation_id] = [(lot.id, abs(signed)) for lot, signed in moves]
+            self.taken_here.add(fact.operation_id)
+        elif fact.kind is EntryKind.SPEND_CANCEL and fact.cancels_id is not None:
+            given = sum(signed for _, signed in moves)
+            self.given_back[fact.cancels_id] = self.given_back.get(fact.cancels_id, 0) + given
 
     def _lapses(self, book: Book, expires_at: datetime | None) -> None:
         known = self.next_expiries[book.id]
@@ -256,15 +291,15 @@ class _Desk:
         beside = [row[0] for row in fetch_all(_BESIDE, [lot.id, lot.account_id])]
         missing = set(beside) - self.lots.keys()
         self.lots.update((row[0], _lot(row)) for row in fetch_all(_LOTS, [list(missing)]))
-        parts = []
+        parts, whole = [], signed
         for each in [lot, *(self.lots[lot_id] for lot_id in beside)]:
             room = -each.remaining if signed < 0 else each.points - each.remaining
             part = max(room, signed) if signed < 0 else min(room, signed)
             if part:
                 parts.append((each, part))
                 signed -= part
-        # What is over is refused where it is moved, with the lot that was named.
-        return [*parts, (lot, signed)] if signed else parts
+        # What does not fit at all is refused where it is moved.
+        return [(lot, whole)] if signed else parts
 
     def _descend(self, lot: LotState, origin_id: UUID) -> None:
         origin = self.lots.get(origin_id)
@@ -277,13 +312,7 @@ class _Desk:
         points = abs(fact.points)
         match fact.kind:
             case EntryKind.SPEND_CANCEL if fact.cancels_id in self.taken:
-                given = give_back(
-                    taken=self.taken[fact.cancels_id],
-                    already_given_back=self.given_back.get(fact.cancels_id, 0),
-                    points=points,
-                )
-                self.given_back[fact.cancels_id] = self.given_back.get(fact.cancels_id, 0) + points
-                return [(self.lots[lot_id], share) for lot_id, share in given]
+                return self._give_back(fact.cancels_id, points)
             case EntryKind.EARN_CANCEL if fact.cancels_id in self.taken:
                 lots = [self.lots[lot_id] for lot_id, _ in self.taken[fact.cancels_id]]
                 return self._take(book, lots, fact)
@@ -303,15 +332,22 @@ class _Desk:
             case _ if fact.points > 0:
                 lot_id = uuid5(fact.entry_id, "lot")
                 expires_at = fact.expires_at
-                lot = self._new_lot(fact, book, lot_id=lot_id, points=points, expires_at=expires_at)
-                if fact.kind is EntryKind.EARN:
-                    self.taken[fact.operation_id] = [(lot_id, points)]
-                return [(lot, points)]
+                return [
+                    (self._new_lot(fact, book, lot_id=lot_id, points=points, expires_at=expires_at), points)
+                ]
             case _:
-                moves = self._take(book, self._lots_of(book), fact)
-                if fact.kind is EntryKind.SPEND:
-                    self.taken[fact.operation_id] = [(lot.id, -signed) for lot, signed in moves]
-                return moves
+                return self._take(book, self._lots_of(book), fact)
+
+    def _give_back(self, operation_id: UUID, points: int) -> list[tuple[LotState, int]]:
+        try:
+            given = give_back(
+                taken=self.taken[operation_id],
+                already_given_back=self.given_back.get(operation_id, 0),
+                points=points,
+            )
+        except ValueError as error:
+            raise Diverged(f"More would be given back than was taken: {error}.") from error
+        return [(self.lots[lot_id], share) for lot_id, share in given]
 
     def _take(self, book: Book, lots: Iterable[LotState], fact: Fact) -> list[tuple[LotState, int]]:
         copies = [
@@ -332,7 +368,7 @@ class _Desk:
         return [(self.lots[share.lot.id], -share.points) for share in shares]
 
     def _lots_of(self, book: Book) -> list[LotState]:
-        lots = self.by_account.get(book.id, [])
+        lots = [lot for lot in self.lots.values() if lot.account_id == book.id]
         if self.order is SpendingOrder.OLDEST:
             return sorted(lots, key=lambda lot: lot.order_of_age)
         return sorted(lots, key=lambda lot: lot.spending_order)
