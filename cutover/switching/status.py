@@ -4,32 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from cutover.mirroring import status as mirroring
 from cutover.models import Stage
 from cutover.routes import CurrentRoute
 from cutover.switching.moving import route_of
 from ledger.database import fetch_all, fetch_one
 
-_BACKLOG: Final = """
-SELECT count(*) FILTER (WHERE message.state = 'waiting'),
-    extract(epoch FROM clock_timestamp() - min(message.created_at) FILTER (WHERE message.state = 'waiting'))
-        ::float8,
-    count(*) FILTER (WHERE message.state = 'parked')
-FROM cutover_message AS message
-LEFT JOIN cutover_member AS member ON member.account_number = message.account_number
-WHERE message.state IN ('waiting', 'parked') AND coalesce(member.cohort, 'default') = %(cohort)s
-"""
-# Accounts of which the last decider still owes the other side something (`cutover_is_held`).
-_HELD: Final = """
-SELECT count(*) FROM (
-    SELECT account_number FROM cutover_message
-    WHERE direction = %(old_direction)s AND state IN ('waiting', 'parked')
-    UNION
-    SELECT account_number FROM cutover_intent
-    WHERE state IN ('open', 'in_doubt') AND %(old_direction)s = 'to_ledger'
-) AS owing
-LEFT JOIN cutover_member AS member ON member.account_number = owing.account_number
-WHERE coalesce(member.cohort, 'default') = %(cohort)s
-"""
 _INTENTS: Final = """
 SELECT count(*) FILTER (WHERE intent.state = 'open'), count(*) FILTER (WHERE intent.state = 'in_doubt'),
     count(*) FILTER (WHERE intent.opened_at < %(before)s::timestamptz)
@@ -50,7 +30,8 @@ _CHANGED_AT: Final = "SELECT changed_at FROM cutover_route WHERE cohort = %s"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """Messages on their way, whichever it is. `oldest_seconds` is None where none waits."""
+    """Messages that are to be delivered, parked ones among them; what is only recorded is none of them.
+    `oldest_seconds` is None where there are none."""
 
     count: int
     oldest_seconds: float | None
@@ -105,18 +86,20 @@ def as_json(found: Status) -> dict[str, Any]:
 
 
 def backlog(route: CurrentRoute) -> Backlog:
-    """What is still to be told. After the end of the cutover nothing is owed to anybody."""
-    if route.is_finished:
-        return Backlog(count=0, oldest_seconds=None, parked=0, held=0)
-    ((count, oldest, parked),) = fetch_all(_BACKLOG, {"cohort": route.cohort})
-    return Backlog(count=count, oldest_seconds=oldest, parked=parked, held=held(route))
+    """What is still to be told, as mirroring counts it. After the end nothing is owed to anybody."""
+    found = mirroring.backlogs(cohort=route.cohort).values()
+    ages = [each.oldest_seconds for each in found if each.oldest_seconds is not None]
+    return Backlog(
+        count=sum(each.count for each in found),
+        oldest_seconds=max(ages, default=None),
+        parked=0 if route.is_finished else sum(each.parked for each in found),
+        held=held(route),
+    )
 
 
 def held(route: CurrentRoute) -> int:
     """Accounts that wait until what their last decider owes is settled."""
-    parameters = {"cohort": route.cohort, "old_direction": route.old_direction.value}
-    ((accounts,),) = fetch_all(_HELD, parameters)
-    return accounts
+    return mirroring.held_accounts(cohort=route.cohort)
 
 
 def rollback_loss(route: CurrentRoute) -> int | None:
