@@ -8,7 +8,7 @@ from django_migration_linter import MigrationLinter
 
 from pointsystem.embedded.stack import ROOT
 
-OUR_APPS = ["ledger", "cutover"]
+OUR_APPS = ["ledger", "cutover", "backoffice"]
 
 
 @pytest.mark.django_db
