@@ -42,8 +42,12 @@ def _locked_out(sender: Any, request: HttpRequest, username: str, **_: Any) -> N
 
 
 def _was_locked_before(request: HttpRequest | None) -> bool:
-    """Each attempt on a locked login would add a row, and the lockout is written already."""
-    return bool(getattr(request, "axes_locked_out", False))
+    """Each attempt on a locked login would add a row, and the lockout is written already.
+
+    axes marks both; only for the attempt that locks does it count how many there were.
+    """
+    is_locked = bool(getattr(request, "axes_locked_out", False))
+    return is_locked and not getattr(request, "axes_failures_since_start", None)
 
 
 def _user(username: str | None) -> Any:
