@@ -105,6 +105,16 @@ class Wrapped:
             self._processes.start_workers(nodes=self.name, concurrency=2)
         return self
 
+    def restart_web(self, **settings: str) -> None:
+        """Start the web server anew, with other settings."""
+        self._supervisor.remove(self.web)
+        self.web.stop()
+        self.environment.update(settings)
+        self._processes = Processes(
+            environment=self.environment, directory=Path(self._directory.name), supervisor=self._supervisor
+        )
+        self.web, self.url = self._processes.start_web()
+
     def stop(self) -> None:
         self._supervisor.stop()
         drop_database(maker_url=self._servers.maker_url, url=self.environment["DATABASE_URL"])
