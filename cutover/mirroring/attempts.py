@@ -25,19 +25,22 @@ _LONGEST_PAUSE_SECONDS: Final = 30.0
 
 _NOTE: Final = """
 UPDATE cutover_message AS message
-SET session = %(session)s, bookmark = noted.bookmark, attempts = message.attempts + 1,
+SET session = noted.session, bookmark = noted.bookmark, attempts = message.attempts + 1,
     due_at = clock_timestamp() + %(lease)s * interval '1 second'
-FROM unnest(%(ids)s::bigint[], %(sessions)s::text[], %(attempts)s::bigint[], %(bookmarks)s::text[])
-    AS noted(id, session, attempts, bookmark)
-WHERE message.id = noted.id AND message.state = 'waiting' AND message.session = noted.session
+FROM unnest(
+    %(ids)s::bigint[], %(befores)s::text[], %(attempts)s::bigint[], %(sessions)s::text[],
+    %(bookmarks)s::text[]
+) AS noted(id, before, attempts, session, bookmark)
+WHERE message.id = noted.id AND message.state = 'waiting' AND message.session = noted.before
     AND message.attempts = noted.attempts
 RETURNING message.id
 """
 _TAKE_BACK: Final = """
-UPDATE cutover_message
+UPDATE cutover_message AS message
 SET session = '', bookmark = NULL, attempts = attempts - 1,
     due_at = clock_timestamp() + %(seconds)s * interval '1 second'
-WHERE id = ANY (%(ids)s::bigint[]) AND state = 'waiting' AND session = %(session)s
+FROM unnest(%(ids)s::bigint[], %(sessions)s::text[]) AS noted(id, session)
+WHERE message.id = noted.id AND message.state = 'waiting' AND message.session = noted.session
 """
 _PUT_OFF: Final = """
 UPDATE cutover_message SET due_at = clock_timestamp() + %s * interval '1 second'
@@ -53,13 +56,13 @@ WHERE id = %(id)s AND state = 'waiting' AND session = %(session)s
 """
 _DONE: Final = """
 WITH told AS (
-    SELECT * FROM json_to_recordset(%(told)s::json) AS row(id bigint, row_id text, note text)
+    SELECT * FROM json_to_recordset(%(told)s::json) AS row(id bigint, session text, row_id text, note text)
 ), settled AS (
     UPDATE cutover_message AS message
     SET state = 'applied', settled_at = clock_timestamp(), settled_by = 'worker',
         note = coalesce(nullif(told.note, ''), message.note), failure = '', last_error = ''
     FROM told
-    WHERE message.id = told.id AND message.state = 'waiting' AND message.session = %(session)s
+    WHERE message.id = told.id AND message.state = 'waiting' AND message.session = told.session
     RETURNING message.id, message.operation_id, told.row_id,
         extract(epoch FROM message.settled_at - message.created_at)::float8 AS lag
 ), tied AS (
@@ -96,6 +99,8 @@ class Done:
     """A message that was told, with what the legacy said; None where nothing had to be told."""
 
     message: Waiting
+    #: With which its attempt is noted.
+    session: str
     decision: Decision | None
     #: The ledger's lot of an earn.
     granted: UUID | None
@@ -111,7 +116,7 @@ class Settled:
     is_tied: bool
 
 
-def note(waiting: Sequence[Waiting], *, session: str, bookmarks: Sequence[str | None]) -> set[int]:
+def note(waiting: Sequence[Waiting], *, sessions: Sequence[str], bookmarks: Sequence[str | None]) -> set[int]:
     """Note an attempt on each of these before it is made; those that nobody else has taken up since.
 
     They are left alone for `messages.LEASE_SECONDS`, and the time that a call may take then.
@@ -121,10 +126,10 @@ def note(waiting: Sequence[Waiting], *, session: str, bookmarks: Sequence[str | 
             (
                 _NOTE,
                 {
-                    "session": session,
                     "ids": [message.id for message in waiting],
-                    "sessions": [message.session for message in waiting],
+                    "befores": [message.session for message in waiting],
                     "attempts": [message.attempts for message in waiting],
+                    "sessions": list(sessions),
                     "bookmarks": list(bookmarks),
                     "lease": messages.LEASE_SECONDS + intents.lease_seconds(),
                 },
@@ -134,10 +139,14 @@ def note(waiting: Sequence[Waiting], *, session: str, bookmarks: Sequence[str | 
     return {row[0] for row in rows}
 
 
-def take_back(message_ids: Sequence[int], *, session: str, after_seconds: float) -> None:
-    """Of attempts that were noted and not made: as if they had never been."""
-    if message_ids:
-        parameters = {"ids": list(message_ids), "session": session, "seconds": after_seconds}
+def take_back(noted: Sequence[tuple[Waiting, str]], *, after_seconds: float) -> None:
+    """Of attempts that were noted with these sessions and not made: as if they had never been."""
+    if noted:
+        parameters = {
+            "ids": [message.id for message, _ in noted],
+            "sessions": [session for _, session in noted],
+            "seconds": after_seconds,
+        }
         commit_each([(_TAKE_BACK, parameters)])
 
 
@@ -174,7 +183,7 @@ def park(
     return True
 
 
-def complete(done: Sequence[Done], *, session: str, is_durable: bool) -> list[Settled]:
+def complete(done: Sequence[Done], *, is_durable: bool) -> list[Settled]:
     """End what was told, in the caller's transaction: message, the legacy's row, the granted lots. Those of
     them that nobody else had taken up."""
     if not is_durable:
@@ -182,12 +191,13 @@ def complete(done: Sequence[Done], *, session: str, is_durable: bool) -> list[Se
     told = [
         {
             "id": each.message.id,
+            "session": each.session,
             "row_id": each.decision.row_id if each.decision else None,
             "note": each.note,
         }
         for each in done
     ]
-    rows = fetch_all(_DONE, {"told": msgspec.json.encode(told).decode(), "session": session})
+    rows = fetch_all(_DONE, {"told": msgspec.json.encode(told).decode()})
     settled = {row[0]: Settled(message_id=row[0], lag_seconds=row[1], is_tied=row[2]) for row in rows}
     ours = [each for each in done if each.message.id in settled]
     _keep_lots(ours)

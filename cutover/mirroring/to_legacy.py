@@ -8,22 +8,21 @@ a call, each has its own.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, cast
 from uuid import UUID
 
 import structlog
 from django.db import DataError, IntegrityError, transaction
 
 from cutover import rows
-from cutover.mirroring import attempts, decided, differences, messages, metrics
+from cutover.mirroring import attempts, chunks, decided, differences, messages, metrics
 from cutover.mirroring.attempts import Done
 from cutover.mirroring.messages import Waiting
 from cutover.models import Difference, Direction, Failure
 from ledger import crash_points
 from legacy_bridge import configured, errors, giving, sessions
 from legacy_bridge.adapter import LegacyAdapter, Settling
-from legacy_bridge.dialects import RaisedError
 from legacy_bridge.records import Applied, Decision, NotApplied, Request, StillUnknown
 
 log = structlog.get_logger(__name__)
@@ -32,8 +31,6 @@ _OF_AN_ACCOUNT: Final = 20
 _NOTED_AT_ONCE: Final = 50
 #: A procedure that fails at an operation so often waits for a person.
 _MOST_ATTEMPTS: Final = 6
-#: So many calls in a row without an answer mean that the legacy is away.
-_FAILURES_OF_ONE_CAUSE: Final = 3
 _PAUSE_SECONDS: Final = 1.0
 _BUSY_PAUSE_SECONDS: Final = 0.2
 
@@ -62,20 +59,33 @@ class _Round:
         self.rows: dict[UUID, str] = {}
         self.applied = 0
         self.failures = 0
+        self.at_once = _NOTED_AT_ONCE
         self.is_by_new_row = self.adapter.settling is Settling.BY_NEW_ROW
         self.stop_at = time.monotonic() + messages.LEASE_SECONDS / 2
 
     def run(self) -> int:
-        at_once = 1 if self.is_by_new_row else _NOTED_AT_ONCE
         try:
             while self.waiting and time.monotonic() < self.stop_at:
-                chunk, self.waiting = self.waiting[:at_once], self.waiting[at_once:]
-                self._tell([message for message in chunk if message.account_number not in self.stopped])
+                self._tell(self._next())
         except (errors.NotDone, errors.OutcomeUnknown):
             attempts.put_off([message.id for message in self.waiting], seconds=_PAUSE_SECONDS)
             raise
         messages.release(self._left_over())
         return self.applied
+
+    def _next(self) -> list[Waiting]:
+        """What is noted at once: of an account by whose new rows alone a call is settled, one at a time."""
+        chunk: list[Waiting] = []
+        rest: list[Waiting] = []
+        accounts: set[str] = set()
+        for message in self.waiting:
+            if message.account_number in self.stopped:
+                continue
+            waits = self.is_by_new_row and message.account_number in accounts
+            accounts.add(message.account_number)
+            (rest if waits or len(chunk) >= self.at_once else chunk).append(message)
+        self.waiting = rest
+        return chunk
 
     def _left_over(self) -> list[int]:
         """What the time did not suffice for. An account that was stopped has its own next moment."""
@@ -94,9 +104,72 @@ class _Round:
         self._give(together)
 
     def _give(self, together: Sequence[Waiting]) -> None:
-        if together:
-            left = _Chunk(self, together).run()
-            self.waiting = [*left, *self.waiting]
+        together = [message for message in together if message.account_number not in self.stopped]
+        if not together:
+            return
+        given = chunks.give(self.adapter, together, request_of=self._request_to_give, tell_row=self._keep_row)
+        self.stopped |= given.taken
+        self.end(
+            [self.done(each.message, each.outcome, each.session) for each in given.tried if _is_done(each)]
+        )
+        for each in given.tried:
+            if isinstance(each.outcome, Exception):
+                self._fail(each.message, each.session, each.outcome)
+        crash_points.reach("mirror.to_legacy.kept")
+        self._take_back(given)
+        for each in given.tried:
+            away = isinstance(each.outcome, Exception) and chunks.is_away(each.outcome)
+            self.failures = self.failures + 1 if away else 0
+            if self.failures >= chunks.FAILURES_OF_ONE_CAUSE:
+                raise cast("errors.LegacyError", each.outcome)
+
+    def _take_back(self, given: chunks.Given) -> None:
+        """What was noted and not given is as it was before, and may be given next."""
+        attempts.take_back(given.left, after_seconds=0.0)
+        again = [
+            replace(message, session="", bookmark=None)
+            for message, _ in given.left
+            if message.account_number not in self.stopped
+        ]
+        self.waiting = [*again, *self.waiting]
+
+    def _keep_row(self, message: Waiting, decision: Decision) -> None:
+        if decision.row_id is not None:
+            self.rows[message.operation_id] = decision.row_id
+
+    def _request_to_give(self, message: Waiting) -> Request | None:
+        """None where nothing has to be told. Raises NotRepresentable."""
+        if not self.is_told(message):
+            return None
+        return decided.request_of(self.decided[message.operation_id], self.adapter, rows=self.rows)
+
+    def _fail(self, message: Waiting, session: str, error: Exception) -> None:
+        """Leave what was not done for later, or to a person."""
+        match error:
+            case errors.Refused():
+                why = f"The legacy refused it, {error.fact.value}: {error}"
+                self._park(message, session, Failure.DIVERGENCE, why)
+            case errors.NotRepresentable():
+                self._park(message, session, Failure.POISON, str(error))
+            case errors.Busy():
+                log.info("mirror_message_busy", message=message.id, error=str(error)[:500])
+                self.stopped.add(message.account_number)
+                attempts.take_back([(message, session)], after_seconds=_BUSY_PAUSE_SECONDS)
+            case errors.OutcomeUnknown():
+                self.leave(message, session, str(error), is_known=False)
+            case errors.NotDone():
+                # A legacy that is slow or away may do it later; one that fails at it will not.
+                if chunks.is_own_trouble(error) and message.attempts + 1 >= _MOST_ATTEMPTS:
+                    why = f"The legacy fails at it every time: {error}"
+                    self._park(message, session, Failure.POISON, why)
+                else:
+                    self.leave(message, session, str(error), is_known=True)
+            case _:
+                log.error("mirror_message_poison", message=message.id, exc_info=error)
+                self._park(message, session, Failure.POISON, f"{type(error).__name__}: {error}")
+
+    def _park(self, message: Waiting, session: str, failure: Failure, why: str) -> None:
+        self.park(message, session, failure, why, self.payload(message), is_known=True)
 
     def is_told(self, message: Waiting) -> bool:
         found = self.decided.get(message.operation_id)
@@ -110,8 +183,10 @@ class _Round:
             return False
         if not message.session or not self.is_told(message):
             return True
-        request = self.request(message, session=message.session)
-        if request is None:
+        try:
+            request = decided.request_of(self.decided[message.operation_id], self.adapter, rows=self.rows)
+        except Exception as error:
+            self._fail(message, message.session, error)
             return False
         with sessions.session() as session:
             found = giving.settle(
@@ -127,7 +202,9 @@ class _Round:
             case NotApplied():
                 return True
             case Applied():
-                self.end([self.done(message, found.decision, note="It was there already.")], message.session)
+                self._keep_row(message, found.decision)
+                told = self.done(message, found.decision, message.session, note="It was there already.")
+                self.end([told])
                 return False
             case StillUnknown():
                 self._keep_unknown(message, found)
@@ -141,53 +218,43 @@ class _Round:
             self.leave(message, message.session, found.why, is_known=False)
 
     # --- what becomes of a message ------------------------------------------------------------------------
-    def request(self, message: Waiting, *, session: str) -> Request | None:
-        """What to ask for; None when that cannot be said, and the message is parked."""
-        try:
-            return decided.request_of(self.decided[message.operation_id], self.adapter, rows=self.rows)
-        except errors.NotRepresentable as error:
-            why = str(error)
-        except Exception as error:
-            log.exception("mirror_message_poison", message=message.id)
-            why = f"{type(error).__name__}: {error}"
-        self.park(message, session, Failure.POISON, why, self.payload(message), is_known=True)
-        return None
-
     def payload(self, message: Waiting) -> dict[str, Any]:
         found = self.decided.get(message.operation_id)
         return {"operation_id": str(message.operation_id)} if found is None else decided.payload_of(found)
 
-    def done(self, message: Waiting, decision: Decision | None, *, note: str = "") -> Done:
+    def done(
+        self, message: Waiting, decision: Decision | Exception | None, session: str, *, note: str = ""
+    ) -> Done:
         found = self.decided[message.operation_id]
-        if decision is not None and decision.row_id is not None:
-            self.rows[message.operation_id] = decision.row_id
+        assert not isinstance(decision, Exception)  # noqa: S101
+        if decision is None:
+            note = "Points lapse there by themselves."
         granted = found.touched[0].lot if found.kind == "earn" else None
-        return Done(message=message, decision=decision, granted=granted, note=note)
+        return Done(message=message, session=session, decision=decision, granted=granted, note=note)
 
-    def end(self, done: Sequence[Done], session: str) -> None:
+    def end(self, done: Sequence[Done]) -> None:
         """End what was told, with what it shows of both sides; one that cannot be kept is parked."""
         if not done:
             return
         try:
             with transaction.atomic():
-                settled = attempts.complete(done, session=session, is_durable=self.is_by_new_row)
+                settled = attempts.complete(done, is_durable=self.is_by_new_row)
                 tied = {each.message_id: each.is_tied for each in settled}
-                ours = [each for each in done if each.message.id in tied]
                 differences.compare(
                     [
                         (self.decided[each.message.operation_id], each.decision, tied[each.message.id])
-                        for each in ours
-                        if each.decision is not None
+                        for each in done
+                        if each.decision is not None and each.message.id in tied
                     ]
                 )
         except (IntegrityError, DataError) as error:
             if len(done) > 1:
                 for each in done:
-                    self.end([each], session)
+                    self.end([each])
                 return
             why = f"It was told, and its outcome cannot be kept: {error}"
             message = done[0].message
-            self.park(message, session, Failure.POISON, why, self.payload(message), is_known=False)
+            self.park(message, done[0].session, Failure.POISON, why, self.payload(message), is_known=False)
             return
         self.applied += len(settled)
         for lag in (each.lag_seconds for each in settled):
@@ -220,119 +287,5 @@ class _Round:
         )
 
 
-@dataclass(slots=True)
-class _Chunk:
-    """Some messages that are noted at once, given one by one, and ended at once."""
-
-    round: _Round
-    messages: Sequence[Waiting]
-    session: str = ""
-    noted: set[int] = field(default_factory=set)
-    done: list[Done] = field(default_factory=list)
-    #: Those whose calls were made, or were found to be impossible.
-    tried: set[int] = field(default_factory=set)
-
-    def run(self) -> list[Waiting]:
-        """Those that may be tried again at once, on another session. Raises NotDone and OutcomeUnknown when
-        the legacy is away."""
-        self._note()
-        crash_points.reach("mirror.to_legacy.noted")
-        stop_at = time.monotonic() + messages.LEASE_SECONDS / 2
-        try:
-            for message in self.messages:
-                if message.id not in self.noted:
-                    self.round.stopped.add(message.account_number)
-                if message.account_number in self.round.stopped:
-                    continue
-                if time.monotonic() > stop_at or not self._give(message):
-                    break
-        finally:
-            # Also when the legacy went away in the middle: what it did before is done.
-            self.round.end(self.done, self.session)
-            left = [message for message in self.messages if message.id in self.noted - self.tried]
-            pause_seconds = _PAUSE_SECONDS if self.round.failures else 0.0
-            attempts.take_back(
-                [message.id for message in left], session=self.session, after_seconds=pause_seconds
-            )
-        crash_points.reach("mirror.to_legacy.kept")
-        return [
-            replace(message, session="", bookmark=None)
-            for message in left
-            if message.account_number not in self.round.stopped
-        ]
-
-    def _note(self) -> None:
-        adapter = self.round.adapter
-        with sessions.session() as session:
-            self.session = session.identity
-            bookmarks = [
-                giving.bookmark(adapter, session, account_number=message.account_number)
-                for message in self.messages
-            ]
-        self.noted = attempts.note(self.messages, session=self.session, bookmarks=bookmarks)
-
-    def _give(self, message: Waiting) -> bool:
-        """Tell one; whether the next may be told on the same session. Raises NotDone and OutcomeUnknown when
-        too many in a row had no answer."""
-        if not self.round.is_told(message):
-            self.tried.add(message.id)
-            self.done.append(self.round.done(message, None, note="Points lapse there by themselves."))
-            return True
-        request = self.round.request(message, session=self.session)
-        if request is None:
-            self.tried.add(message.id)
-            return True
-        return self._call(message, request)
-
-    def _call(self, message: Waiting, request: Request) -> bool:
-        try:
-            with sessions.session() as session:
-                if session.identity != self.session:
-                    return False
-                self.tried.add(message.id)
-                decision = giving.give(self.round.adapter, session, request)
-        except errors.Refused as refused:
-            why = f"The legacy refused it, {refused.fact.value}: {refused}"
-            self._park(message, Failure.DIVERGENCE, why)
-        except errors.NotRepresentable as error:
-            self._park(message, Failure.POISON, str(error))
-        except errors.Busy as error:
-            self._leave_busy(message, error)
-        except errors.NotDone as error:
-            return self._leave_undone(message, error)
-        except errors.OutcomeUnknown as error:
-            self.round.leave(message, self.session, str(error), is_known=False)
-            self._count_failure(error)
-            return False
-        else:
-            crash_points.reach("mirror.to_legacy.told")
-            self.done.append(self.round.done(message, decision))
-        self.round.failures = 0
-        return True
-
-    def _park(self, message: Waiting, failure: Failure, why: str) -> None:
-        self.round.park(message, self.session, failure, why, self.round.payload(message), is_known=True)
-
-    def _leave_busy(self, message: Waiting, error: errors.Busy) -> None:
-        log.info("mirror_message_busy", message=message.id, error=str(error)[:500])
-        self.round.stopped.add(message.account_number)
-        if message.id in self.tried:
-            attempts.take_back([message.id], session=self.session, after_seconds=_BUSY_PAUSE_SECONDS)
-
-    def _leave_undone(self, message: Waiting, error: errors.NotDone) -> bool:
-        """Nothing was done. A legacy that is slow or away may do it later; one that fails at it will not."""
-        self.tried.add(message.id)
-        fails = isinstance(error, RaisedError) or isinstance(error.__cause__, errors.AnswerInvalid)
-        if fails and message.attempts + 1 >= _MOST_ATTEMPTS:
-            self._park(message, Failure.POISON, f"The legacy fails at it every time: {error}")
-            return True
-        self.round.leave(message, self.session, str(error), is_known=True)
-        if fails:
-            return True
-        self._count_failure(error)
-        return True
-
-    def _count_failure(self, error: errors.LegacyError) -> None:
-        self.round.failures += 1
-        if self.round.failures >= _FAILURES_OF_ONE_CAUSE:
-            raise error
+def _is_done(tried: chunks.Tried) -> bool:
+    return not isinstance(tried.outcome, Exception)
