@@ -9,8 +9,9 @@ from legacy_bridge.adapter import Feature, LegacyAdapter
 from legacy_bridge.records import HistoryRow, LegacyLot
 from legacy_bridge.sessions import Session
 
-#: Rows that are in memory at once: they bound it, however large the legacy and its accounts are.
-ROWS_AT_ONCE: Final = 10_000
+#: Rows that are in memory at once: they bound it, however large the legacy and its accounts are. A switch
+#: waits for what is posted of them.
+ROWS_AT_ONCE: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

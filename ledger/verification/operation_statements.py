@@ -208,7 +208,8 @@ WITH cancelled AS (
     JOIN ledger_entry AS entry ON entry.operation_id = cancel.id AND entry.kind = 'spend_cancel'
     JOIN ledger_allocation AS allocation ON allocation.entry_id = entry.id
     JOIN ledger_lot AS lot ON lot.id = allocation.lot_id
-    WHERE cancel.kind = 'spend_cancel' AND cancel.state = 'completed' AND cancel.cancels_id IS NOT NULL
+    WHERE cancel.kind = 'spend_cancel' AND cancel.state = 'completed'
+        AND (cancel.cancels_id IS NOT NULL OR NOT cancel.decided_elsewhere)
     GROUP BY cancel.cancels_id, CASE WHEN lot.entry_id = entry.id THEN lot.origin_id ELSE lot.id END
 )
 SELECT 'given_back_in_reverse_order' AS "check", id AS spend, lot_id AS lot, taken.points::bigint AS taken,
