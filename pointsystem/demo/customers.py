@@ -21,8 +21,11 @@ REVIEWED = 0.04
 GIVEN = 0.03
 SENT_AGAIN = 0.03
 
+COMPLAINED = 0.03
+
 REVIEW_POINTS = 50
 GIFT_POINTS = 100
+CARE_POINTS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,11 @@ def return_of(order: Order) -> Return | None:
 
 def writes_review(order: Order) -> bool:
     return draw("review", order.number) < REVIEWED
+
+
+def complains(order: Order) -> bool:
+    """Whether something was wrong with the order, and the customer is given points for it."""
+    return draw("complaint", order.number) < COMPLAINED
 
 
 def gift_receiver(order: Order, *, account_numbers: list[str]) -> str | None:

@@ -3,6 +3,10 @@
 Nothing here comes from the ledger: no code of it is imported, and no figure of it is read but what it
 answered to the services, which is compared. Points lapse at the start of a day, when the day they were earned
 on and 365 more are over, unless the request said otherwise.
+
+Until the cutover is finished the rules are those that both sides share: what was earned first is spent first,
+and an earn is cancelled only out of its own lot. After it they are the ledger's: what lapses soonest is spent
+first, and a cancelled earn takes other lots too.
 """
 
 from collections import Counter, defaultdict
@@ -38,6 +42,14 @@ class Lot:
     expired: int = 0
 
 
+def _by_age(lot: Lot) -> datetime:
+    return lot.earned_at
+
+
+def _by_expiry(lot: Lot) -> tuple[datetime, datetime]:
+    return lot.expires_at, lot.earned_at
+
+
 @dataclass(slots=True)
 class Holding:
     """What one account holds, as the services' own log has it."""
@@ -48,10 +60,11 @@ class Holding:
     def available(self) -> int:
         return sum(lot.remaining for lot in self.lots)
 
-    def take(self, points: int) -> list[tuple[Lot, int]]:
-        """Up to `points`, from the lots that lapse soonest, and of those the oldest first."""
+    def take(self, points: int, *, oldest_first: bool) -> list[tuple[Lot, int]]:
+        """Up to `points`: the oldest lots first, or those that lapse soonest and of those the oldest."""
         taken = []
-        for lot in sorted(self.lots, key=lambda lot: (lot.expires_at, lot.earned_at)):
+        order = _by_age if oldest_first else _by_expiry
+        for lot in sorted(self.lots, key=order):
             share = min(lot.remaining, points)
             if share:
                 lot.remaining -= share
@@ -83,6 +96,9 @@ class Expected:
     done: dict[str, Done] = field(default_factory=dict)
     balances_after: dict[str, int] = field(default_factory=dict)
     first_answers: dict[str, Line] = field(default_factory=dict)
+    #: Ids that the API gave; what went through a procedure has none of them.
+    through_api: set[str] = field(default_factory=set)
+    is_finished: bool = False
     operations: int = 0
     refused: int = 0
     compared: int = 0
@@ -116,6 +132,9 @@ class _Reader:
 
     def read(self) -> None:
         line = self.line
+        if line.kind == "finished":
+            self.expected.is_finished = True
+            return
         if line.kind == "repeat":
             self._repeat()
             return
@@ -140,19 +159,35 @@ class _Reader:
         getattr(self, f"_{line.kind}")()
         if line.operation_id:
             expected.balances_after[line.operation_id] = self.holding.available
+            if line.key:
+                expected.through_api.add(line.operation_id)
         if line.status == 201:
             self._compare("balance_after", line.available, self.holding.available)
 
     def _refusal(self) -> None:
-        """Only a spend or a gift of more than there is may be refused."""
+        """Only a spend or a gift of more than there is may be refused, and the cancel of an earn that was
+        spent already, while the ledger may not take other lots."""
         line = self.line
         self.expected.refused += 1
-        is_right = (
-            line.kind in ("spend", "transfer")
-            and line.code == "insufficient_points"
-            and (line.points or 0) > self.holding.available
-        )
+        is_right = False
+        if line.kind in ("spend", "transfer"):
+            is_right = line.code == "insufficient_points" and (line.points or 0) > self.holding.available
+        elif line.kind == "cancel":
+            target = self.expected.done.get(line.cancels or "")
+            is_right = (
+                line.code == "earn_already_spent"
+                and not self.expected.is_finished
+                and target is not None
+                and target.lot is not None
+                and target.lot.remaining < self._asked(target)
+            )
         self._compare("refusal", "right" if is_right else f"{line.status} {line.code}", "right")
+
+    def _asked(self, target: Done) -> int:
+        return self.line.points or target.points - target.cancelled
+
+    def _take(self, points: int) -> list[tuple[Lot, int]]:
+        return self.holding.take(points, oldest_first=not self.expected.is_finished)
 
     def _earn(self) -> None:
         line = self.line
@@ -167,7 +202,7 @@ class _Reader:
 
     def _spend(self) -> None:
         points = self.line.points or 0
-        taken = self.holding.take(points)
+        taken = self._take(points)
         self._compare("points taken", sum(share for _, share in taken), points)
         self._remember(points, taken=taken)
         self._count("spent", points)
@@ -177,7 +212,7 @@ class _Reader:
         points, receiver = self.line.points or 0, self.line.to_account_number or ""
         other = self.expected.holdings[receiver]
         _lapse(self.expected, other, at=self.line.at)
-        for lot, share in self.holding.take(points):
+        for lot, share in self._take(points):
             other.lots.append(
                 Lot(points=share, remaining=share, earned_at=self.line.at, expires_at=lot.expires_at)
             )
@@ -191,7 +226,7 @@ class _Reader:
         if target is None or target.account_number != self.line.account_number:
             self._compare("cancelled operation", None, self.line.cancels)
             return
-        points = self.line.points or target.points - target.cancelled
+        points = self._asked(target)
         if target.lot is None:
             self._give_back(target, points)
         else:
@@ -219,8 +254,10 @@ class _Reader:
         """Out of the earn's own lot; what of it was spent, out of others; what has lapsed is gone already."""
         own = min(lot.remaining, points)
         lot.remaining -= own
+        if not self.expected.is_finished:
+            self._compare("points left of the earn", own, points)
         owed = min(points - own, lot.points - lot.remaining - own - lot.expired - target.cancelled)
-        others = sum(share for _, share in self.holding.take(owed))
+        others = sum(share for _, share in self._take(owed))
         self._compare("uncollected_points", self.line.uncollected_points or 0, owed - others)
         self._count("cancelled", own + others)
         self._move(-own - others)

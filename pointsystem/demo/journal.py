@@ -11,15 +11,20 @@ from typing import Literal
 
 import msgspec
 
+#: `finished`: the operator said that the cutover is over; from then on the ledger's own rules hold.
+Kind = Literal["earn", "spend", "cancel", "transfer", "balance", "settled", "repeat", "finished"]
+
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was asked, and what was answered. `at` is the simulated instant; points are whole points.
+
+    What went through a procedure has no key, and an operation id that the service made of its own words.
 
     Lines of one account stand in the order in which its operations were decided.
     """
 
     at: datetime
-    kind: Literal["earn", "spend", "cancel", "transfer", "balance", "settled", "repeat"]
+    kind: Kind
     account_number: str
     status: int
     #: Asked for. None in a cancel: all that is left.
@@ -36,6 +41,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     available: int | None = None
     uncollected_points: int | None = None
     is_replayed: bool = False
+    #: The legacy's row, of what went through a procedure.
+    row: int | None = None
 
 
 class Journal:

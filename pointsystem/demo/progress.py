@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import threading
 import time
 from typing import Final, TextIO
 
@@ -20,9 +21,23 @@ class Progress:
         self._started = time.monotonic()
         self._drawn_at = 0.0
         self._label = ""
+        self._lock = threading.Lock()
+
+    def say(self, text: str) -> None:
+        """A line of its own, between two of ours. May be called by any thread."""
+        with self._lock:
+            if self._is_terminal:
+                self._out.write("\r\x1b[K")
+            self._out.write(f"  {text}\n")
+            self._out.flush()
+            self._drawn_at = 0.0
 
     def advance(self, *, done: int, label: str, text: str) -> None:
         """`done` of the total; `label` names the stretch that it is in, `text` says more."""
+        with self._lock:
+            self._advance(done, label, text)
+
+    def _advance(self, done: int, label: str, text: str) -> None:
         now = time.monotonic()
         if self._is_terminal:
             if now - self._drawn_at >= _REDRAW_SECONDS:
@@ -34,10 +49,7 @@ class Progress:
         self._label = label
 
     def end(self, text: str) -> None:
-        if self._is_terminal:
-            self._out.write("\r\x1b[K")
-        self._out.write(f"  {text}\n")
-        self._out.flush()
+        self.say(text)
 
     def _draw(self, done: int, label: str, text: str) -> None:
         line = f"  {label} {bar(done / self._total, cells=_BAR_CELLS, out=self._out, fill=True)} "

@@ -1,4 +1,4 @@
-"""Whether the point system did what it said: each proof is one sentence, its figures, and a verdict.
+"""Whether points are right: each proof is one sentence, its figures, and a verdict.
 
 Compared are three things that come about apart from each other: what the services were answered (their log,
 worked out in plain Python), what the API says afterwards (balances and histories), and what stands in
@@ -64,6 +64,8 @@ class Served:
     """All statements together."""
 
     statements: dict[str, Statement]
+    #: Ids of operations that the API gave; of all others only their own words are known.
+    through_api: set[str]
     months: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     effects: Counter[tuple[str, str]] = field(default_factory=Counter)
     entries: int = 0
@@ -79,7 +81,14 @@ class Served:
         month = month_of(datetime.fromisoformat(entry["recorded_at"]))
         self.months[month][TOTAL_OF_KIND.get(kind, kind)] += abs(points)
         if kind != "expire":
-            self.effects[account_number, entry["operation_id"]] += points
+            self.effects[account_number, self._name_of(entry)] += points
+
+    def _name_of(self, entry: Mapping[str, Any]) -> str:
+        """The operation as the services' log names it: what went through a procedure had no id then."""
+        operation_id: str = entry["operation_id"]
+        if operation_id in self.through_api:
+            return operation_id
+        return f"direct:{entry['kind']}:{entry['reference']}"
 
     @property
     def outstanding(self) -> int:
@@ -95,10 +104,11 @@ class Served:
         return sorted(self.statements.values(), key=lambda one: (-one.available, one.account_number))[:count]
 
 
-def read_everything(traffic: Traffic, account_numbers: Sequence[str]) -> Served:
+def read_everything(traffic: Traffic, account_numbers: Sequence[str], *, through_api: set[str]) -> Served:
     """Ask the API for every balance and every history. Raises Unanswered."""
     statements = traffic.each(_statement, account_numbers)
-    return Served({statement.account_number: statement for statement in statements})
+    by_number = {statement.account_number: statement for statement in statements}
+    return Served(by_number, through_api)
 
 
 def _statement(caller: Caller, account_number: str) -> Statement:
@@ -121,7 +131,7 @@ def _read(caller: Caller, call: Call) -> Any:
 
 
 def prove(*, expected: Expected, served: Served) -> list[Proof]:
-    """Every proof, in the order of the report."""
+    """What can be said of every account, whoever decided, in the order of the report."""
     return [
         _nothing_lost(expected, served),
         _nothing_twice(expected, served),
@@ -136,8 +146,8 @@ def prove(*, expected: Expected, served: Served) -> list[Proof]:
 
 def _nothing_lost(expected: Expected, served: Served) -> Proof:
     lost = [place for place in expected.effects if place not in served.effects]
-    return _proof(
-        "Every acknowledged operation is in a history",
+    return verdict(
+        "Every acknowledged operation of every stage is in a history",
         f"{expected.operations:,} acknowledged, lost {len(lost):,}",
         [f"operation {operation_id} on {account_number}" for account_number, operation_id in lost],
     )
@@ -149,7 +159,7 @@ def _nothing_twice(expected: Expected, served: Served) -> Proof:
         for place, points in served.effects.items()
         if points != expected.effects.get(place)
     ]
-    return _proof(
+    return verdict(
         "No operation moved other points than were answered, or moved them twice",
         f"{len(served.effects):,} effects, double or different {len(wrong):,}",
         wrong,
@@ -157,7 +167,7 @@ def _nothing_twice(expected: Expected, served: Served) -> Proof:
 
 
 def _repeats(expected: Expected) -> Proof:
-    return _proof(
+    return verdict(
         "A request that was sent again gave its first operation again",
         f"{expected.repeats:,} repeats, answered otherwise {len(expected.wrong_repeats):,}",
         expected.wrong_repeats,
@@ -165,7 +175,7 @@ def _repeats(expected: Expected) -> Proof:
 
 
 def _answers(expected: Expected) -> Proof:
-    return _proof(
+    return verdict(
         "Each answer, and each balance read in between, is what plain Python expects",
         f"{expected.compared:,} compared, different {len(expected.wrong_answers):,}",
         expected.wrong_answers,
@@ -182,7 +192,7 @@ def _balances(expected: Expected, served: Served) -> Proof:
             wrong.append(
                 f"{account_number} has {stated}, its history sums to {summed}, expected {holding.available}"
             )
-    return _proof(
+    return verdict(
         "Each account's balance is the sum of its history, and of the services' own log",
         f"{len(expected.holdings):,} accounts, different {len(wrong):,}",
         wrong,
@@ -197,7 +207,7 @@ def _totals(expected: Expected, served: Served) -> Proof:
             if stated != summed:
                 wrong.append(f"{month}: {stated} {name}, expected {summed}")
     compared = len(expected.months) * len(set(TOTAL_OF_KIND.values()))
-    return _proof(
+    return verdict(
         "Each month's totals are those of the services' own log",
         f"{compared:,} totals, different {len(wrong):,}",
         wrong,
@@ -223,7 +233,7 @@ def _cache_and_database(served: Served) -> Proof:
             in_redis += 1
         if stated != truth or cached.state == "corrupt" or cached.available not in (None, truth):
             wrong.append(f"{account_number}: PostgreSQL {truth}, Redis {cached.available}, API {stated}")
-    return _proof(
+    return verdict(
         sentence, f"{len(numbers):,} accounts, {in_redis:,} in Redis, different {len(wrong):,}", wrong
     )
 
@@ -258,5 +268,6 @@ def _ledger() -> Proof:
     return Proof(sentence=sentence, holds=holds, figures=figures, examples=(wrong + skipped)[:_EXAMPLES])
 
 
-def _proof(sentence: str, figures: str, wrong: Sequence[str]) -> Proof:
+def verdict(sentence: str, figures: str, wrong: Sequence[str]) -> Proof:
+    """It holds if nothing is wrong."""
     return Proof(sentence=sentence, holds=not wrong, figures=figures, examples=wrong[:_EXAMPLES])

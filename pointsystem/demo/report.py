@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Final, TextIO
 
 from pointsystem.demo import picture
+from pointsystem.demo.cutover_proofs import Pause
 from pointsystem.demo.expected import SIGNS, Expected
 from pointsystem.demo.proofs import Proof, Served
+from pointsystem.demo.report_figures import percentile
 from pointsystem.demo.traffic import Measurements
 
 TOP_ACCOUNTS: Final = 10
@@ -37,6 +39,11 @@ class Run:
     measured: Measurements
     expected: Expected
     served: Served
+    pauses: Sequence[Pause]
+    #: By direction, in seconds: how long each operation was on its way to the side that followed.
+    lags: Mapping[str, Sequence[float]]
+    #: Spends by the age that they were made in and the stage that they were cancelled in.
+    cancelled: Mapping[tuple[str, str], int]
     proofs: Sequence[Proof]
 
     @property
@@ -51,6 +58,8 @@ def lines(run: Run, *, out: TextIO) -> list[str]:
         ("Totals, summed from the histories that the API gives", _totals(run.served)),
         (f"The {TOP_ACCOUNTS} accounts with the most points", _top(run.served)),
         ("Requests, measured at the clients", _requests(run)),
+        ("What clients saw at each switch", _switches(run)),
+        ("Payments given back", _cancels(run)),
         ("Proofs", _proofs(run.proofs)),
     ]
     together = []
@@ -115,16 +124,39 @@ def _requests(run: Run) -> list[str]:
         p50, p99 = percentile(seconds, 50) * 1000, percentile(seconds, 99) * 1000
         shown.append(f"{name:<22}{len(seconds):>9,}{p50:>10.1f}{p99:>10.1f}")
     if run.measured.asked_again:
-        shown.append(f"asked again {run.measured.asked_again:,} times; last: {run.measured.last_trouble}")
+        codes = ", ".join(f"{code} {count:,}" for code, count in run.measured.asked_again.most_common())
+        shown.append(f"asked again, with the same keys: {codes}")
     machine = f"{os.cpu_count()} processors, {platform.system()} {platform.machine()}"
     software = f"Python {platform.python_version()}; fsync on"
     return [*shown, "", f"Both sides ran on one machine: {machine}, {software}."]
 
 
-def percentile(values: Sequence[float], percent: int) -> float:
-    """The smallest value that `percent` of the values do not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+def _switches(run: Run) -> list[str]:
+    shown = [f"{'':<30}{'requests':>9}{'p99 ms':>10}{'worst ms':>10}"]
+    every = [one.seconds for one in run.measured.sent]
+    if every:
+        shown.append(_pause("all of the time", len(every), percentile(every, 99), max(every)))
+    shown += [_pause(one.name, one.requests, one.p99_seconds, one.worst_seconds) for one in run.pauses]
+    shown += ["", "On the way to the side that followed"]
+    for direction, seconds in sorted(run.lags.items()):
+        p50, p99, worst = percentile(seconds, 50), percentile(seconds, 99), max(seconds)
+        where = direction.replace("_", " the ")
+        shown.append(
+            f"{where}: {len(seconds):,} operations, p50 {p50:.2f} s, p99 {p99:.2f} s, worst {worst:.2f} s"
+        )
+    return shown
+
+
+def _pause(name: str, requests: int, p99_seconds: float, worst_seconds: float) -> str:
+    return f"{name:<30}{requests:>9,}{p99_seconds * 1000:>10.0f}{worst_seconds * 1000:>10.0f}"
+
+
+def _cancels(run: Run) -> list[str]:
+    return [
+        f"{age:<14} given back in {stage:<14}{count:>4,}"
+        for (age, stage), count in run.cancelled.items()
+        if count
+    ]
 
 
 def _proofs(proofs: Sequence[Proof]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The five services of the demo, and the calls that they make."""
+"""The five services of the demo, and the calls of the API that they make."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -8,11 +8,13 @@ from pointsystem.demo.traffic import Call
 
 #: Service by service, what its API key allows.
 SCOPES: Final = {
-    "order": ("points:earn", "points:cancel"),
+    "order": ("points:read", "points:earn", "points:cancel"),
     "billing": ("points:read", "points:spend", "points:cancel"),
-    "voucher": ("points:earn",),
+    "voucher": ("points:read", "points:earn"),
     "front": ("points:read", "points:earn"),
-    "member": ("points:read", "points:transfer"),
+    "member": ("points:read", "points:earn", "points:transfer"),
+    # Customers of the shop itself, who come and go all day long.
+    "till": ("points:read", "points:earn", "points:spend", "points:cancel"),
 }
 
 
@@ -20,72 +22,62 @@ def _account(account_number: str) -> str:
     return f"/api/v1/accounts/{quote(account_number, safe='')}"
 
 
-def earn(*, account_number: str, points: int, reference: str, occurred_at: datetime) -> Call:
-    body = {
-        "points": points,
-        "reason": "ORDER_REWARD",
-        "reference": reference,
-        "occurred_at": occurred_at.isoformat(),
-    }
-    path = f"{_account(account_number)}/earn"
-    return Call(name="earn", service="order", method="POST", path=path, body=body, key=f"{reference}:earn")
-
-
-def earn_for_review(*, account_number: str, points: int, reference: str, expires_at: datetime) -> Call:
-    """An earn that need not be done at once: the answer is 202 as soon as it cannot be lost."""
-    body = {
-        "points": points,
-        "reason": "REVIEW",
-        "reference": reference,
-        "expires_at": expires_at.isoformat(),
-    }
+def earn(
+    *,
+    service: str,
+    account_number: str,
+    points: int,
+    reason: str,
+    reference: str,
+    key: str,
+    expires_at: datetime | None = None,
+    occurred_at: datetime | None = None,
+    is_async: bool = False,
+    name: str = "earn",
+) -> Call:
+    """With `is_async` the answer is 202 as soon as the earn cannot be lost; it is done a moment later."""
+    body: dict[str, Any] = {"points": points, "reason": reason, "reference": reference}
+    if expires_at is not None:
+        body["expires_at"] = expires_at.isoformat()
+    if occurred_at is not None:
+        body["occurred_at"] = occurred_at.isoformat()
     return Call(
-        name="earn, respond-async",
-        service="front",
+        name="earn, respond-async" if is_async else name,
+        service=service,
         method="POST",
         path=f"{_account(account_number)}/earn",
         body=body,
-        key=f"{reference}:review",
-        is_async=True,
+        key=key,
+        is_async=is_async,
     )
 
 
-def spend(*, account_number: str, points: int, reference: str) -> Call:
+def spend(*, service: str, account_number: str, points: int, reference: str, key: str) -> Call:
     body = {"points": points, "reason": "ORDER_PAYMENT", "reference": reference}
     path = f"{_account(account_number)}/spend"
-    return Call(
-        name="spend", service="billing", method="POST", path=path, body=body, key=f"{reference}:spend"
-    )
+    return Call(name="spend", service=service, method="POST", path=path, body=body, key=key)
 
 
-def cancel(*, service: str, operation_id: str, points: int | None, reference: str, what: str) -> Call:
+def cancel(*, service: str, operation_id: str, points: int | None, reference: str, key: str) -> Call:
     """Cancel `points` of an operation, or all that is left of it."""
     body: dict[str, Any] = {"reason": "ORDER_CANCELLED", "reference": reference}
     if points is not None:
         body["points"] = points
-    return Call(
-        name="cancel",
-        service=service,
-        method="POST",
-        path=f"/api/v1/operations/{operation_id}/cancel",
-        body=body,
-        key=f"{reference}:cancel-{what}",
-    )
+    path = f"/api/v1/operations/{operation_id}/cancel"
+    return Call(name="cancel", service=service, method="POST", path=path, body=body, key=key)
 
 
 def transfer(*, giver: str, receiver: str, points: int, reference: str) -> Call:
     body = {"from": giver, "to": receiver, "points": points, "reason": "GIFT", "reference": reference}
+    path = "/api/v1/transfers"
     return Call(
-        name="transfer",
-        service="member",
-        method="POST",
-        path="/api/v1/transfers",
-        body=body,
-        key=f"{reference}:gift",
+        name="transfer", service="member", method="POST", path=path, body=body, key=f"{reference}:gift"
     )
 
 
-def event_item(*, account_number: str, points: int, expires_at: datetime, key: str) -> dict[str, Any]:
+def event_item(
+    *, account_number: str, points: int, reference: str, expires_at: datetime, key: str
+) -> dict[str, Any]:
     """One item of a batch."""
     return {
         "kind": "earn",
@@ -93,48 +85,31 @@ def event_item(*, account_number: str, points: int, expires_at: datetime, key: s
         "account_number": account_number,
         "points": points,
         "reason": "EVENT",
-        "reference": key.rpartition(":")[0],
+        "reference": reference,
         "expires_at": expires_at.isoformat(),
     }
 
 
 def batch(items: list[dict[str, Any]]) -> Call:
-    return Call(
-        name="batch",
-        service="voucher",
-        method="POST",
-        path="/api/v1/operations:batch",
-        body={"operations": items},
-    )
+    path = "/api/v1/operations:batch"
+    return Call(name="batch", service="voucher", method="POST", path=path, body={"operations": items})
 
 
-def event_earn(*, account_number: str, points: int, reference: str, expires_at: datetime) -> Call:
-    body = {
-        "points": points,
-        "reason": "EVENT",
-        "reference": reference,
-        "expires_at": expires_at.isoformat(),
-    }
-    return Call(
-        name="earn, one key at once",
-        service="voucher",
-        method="POST",
-        path=f"{_account(account_number)}/earn",
-        body=body,
-        key=f"{reference}:earn",
-    )
-
-
-def balance(account_number: str, *, service: str = "billing") -> Call:
+def balance(account_number: str, *, service: str) -> Call:
     return Call(name="balance", service=service, method="GET", path=f"{_account(account_number)}/balance")
 
 
 def history(account_number: str, *, cursor: str | None = None) -> Call:
     query = "?page_size=200" + (f"&cursor={quote(cursor, safe='')}" if cursor else "")
-    return Call(
-        name="history", service="front", method="GET", path=f"{_account(account_number)}/history{query}"
-    )
+    path = f"{_account(account_number)}/history{query}"
+    return Call(name="history", service="front", method="GET", path=path)
 
 
 def operation(operation_id: str, *, service: str) -> Call:
     return Call(name="operation", service=service, method="GET", path=f"/api/v1/operations/{operation_id}")
+
+
+def find(reference: str, *, service: str) -> Call:
+    """The operations with a reference: how a service finds what it did through a procedure."""
+    path = f"/api/v1/operations?reference={quote(reference, safe='')}&page_size=200"
+    return Call(name="find by reference", service=service, method="GET", path=path)

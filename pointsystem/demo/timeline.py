@@ -13,11 +13,11 @@ from pointsystem.demo.orders import Order
 TIME_ZONE: Final = "Asia/Seoul"
 ZONE: Final = ZoneInfo(TIME_ZONE)
 
-#: On these days everybody who ever ordered is given points that lapse after two months.
-EVENT_DAYS: Final = (date(1997, 7, 1), date(1997, 12, 1))
+#: On these days customers are given points that lapse after two months.
 EVENT_POINTS: Final = 100
 EVENT_DAYS_VALID: Final = 60
 
+_LAST_DAY: Final = date(1998, 6, 30)
 _SUNDAY: Final = 6
 
 
@@ -28,6 +28,10 @@ class Day:
     date: date
     orders: dict[str, list[Order]] = field(default_factory=lambda: defaultdict(list))
     returns: dict[str, list[Return]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def morning(self) -> datetime:
+        return datetime.combine(self.date, time(8), tzinfo=ZONE)
 
     @property
     def noon(self) -> datetime:
@@ -42,13 +46,13 @@ class Day:
         return datetime.combine(self.date, time(23, 59), tzinfo=ZONE)
 
     @property
-    def has_expiry_run(self) -> bool:
-        """Every Sunday, and on the last day of a month, so that each month's expiries are posted in it."""
-        return self.date.weekday() == _SUNDAY or (self.date + timedelta(days=1)).day == 1
+    def is_last_of_month(self) -> bool:
+        return (self.date + timedelta(days=1)).day == 1
 
     @property
-    def is_event(self) -> bool:
-        return self.date in EVENT_DAYS
+    def has_expiry_run(self) -> bool:
+        """Every Sunday, and on the last day of a month, so that each month's expiries are posted in it."""
+        return self.date.weekday() == _SUNDAY or self.is_last_of_month
 
     @property
     def month(self) -> str:
@@ -60,10 +64,9 @@ class Day:
 
 
 def plan(orders: Sequence[Order]) -> list[Day]:
-    """All days from the first order's month to the last one's end, with returns that fall into it."""
+    """All days from the first order's month to the end of the story, with returns that fall into it."""
     first = min(order.day for order in orders).replace(day=1)
-    latest = max(order.day for order in orders)
-    last = (latest.replace(day=1) + timedelta(days=32)).replace(day=1) - timedelta(days=1)
+    last = max(_LAST_DAY, *(order.day for order in orders))
     days = {
         first + timedelta(days=number): Day(date=first + timedelta(days=number))
         for number in range((last - first).days + 1)

@@ -7,14 +7,19 @@ does; what it did is then known by the key.
 import http.client
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
+
+from pointsystem.demo.answers import Answer
+from pointsystem.demo.procedures import Procedures
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -45,10 +50,16 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    status: int
-    body: Any
-    is_replayed: bool
+class Sent:
+    """A call from its first attempt to its final answer, asking again included; by the monotonic clock."""
+
+    name: str
+    began: float
+    seconds: float
+
+    @property
+    def ended(self) -> float:
+        return self.began + self.seconds
 
 
 @dataclass(slots=True)
@@ -56,13 +67,16 @@ class Measurements:
     """What one or more callers saw: seconds of every exchange by name, and how often they asked again."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    asked_again: int = 0
+    sent: list[Sent] = field(default_factory=list)
+    #: By the code of the answer, or the kind of the failure.
+    asked_again: Counter[str] = field(default_factory=Counter)
     last_trouble: str = ""
 
     def add(self, other: "Measurements") -> None:
         for name, seconds in other.seconds.items():
             self.seconds[name] += seconds
-        self.asked_again += other.asked_again
+        self.sent += other.sent
+        self.asked_again.update(other.asked_again)
         self.last_trouble = other.last_trouble or self.last_trouble
 
     @property
@@ -71,37 +85,52 @@ class Measurements:
 
 
 class Caller:
-    """One connection to the API, used by one thread at a time."""
+    """One connection to the API, and one to the legacy where it is needed; used by one thread at a time."""
 
-    def __init__(self, *, base_url: str, keys: Mapping[str, str]) -> None:
+    def __init__(self, *, base_url: str, keys: Mapping[str, str], legacy_url: str) -> None:
         place = urlsplit(base_url)
         self._host, self._port = place.hostname or "", place.port or 80
         self._keys = keys
+        self._legacy_url = legacy_url
         self._connection: http.client.HTTPConnection | None = None
+        self._procedures: Procedures | None = None
         self.measured = Measurements()
 
-    def send(self, call: Call) -> Answer:
-        """The final answer to `call`. Raises Unanswered."""
-        give_up_at = time.monotonic() + GIVE_UP_SECONDS
+    @property
+    def procedures(self) -> Procedures:
+        """The service's own connection to the legacy."""
+        if self._procedures is None:
+            self._procedures = Procedures(self._legacy_url)
+        return self._procedures
+
+    def send(self, call: Call, *, final: Collection[str] = ()) -> Answer:
+        """The final answer to `call`; one with a code of `final` is final too. Raises Unanswered."""
+        began = time.monotonic()
         pause_seconds = _FIRST_PAUSE_SECONDS
         while True:
             try:
                 answer = self._exchange(call)
             except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
-                self.close()
-                self.measured.last_trouble = f"{call.name}: {type(error).__name__}: {error}"
+                self.close_connection()
+                self._note_trouble(call, type(error).__name__, str(error))
             else:
-                if not _asks_for_patience(answer):
+                code = answer.text("code") or ""
+                if code in final or not _asks_for_patience(answer):
+                    seconds = time.monotonic() - began
+                    self.measured.sent.append(Sent(name=call.name, began=began, seconds=seconds))
                     return answer
-                self.measured.last_trouble = f"{call.name}: {answer.status} {answer.body}"
-            if time.monotonic() > give_up_at:
+                self._note_trouble(call, code or str(answer.status), str(answer.body))
+            if time.monotonic() > began + GIVE_UP_SECONDS:
                 raise Unanswered(
                     f"{call.method} {call.path} had no answer for {GIVE_UP_SECONDS:.0f} s; "
                     f"last: {self.measured.last_trouble}"
                 )
-            self.measured.asked_again += 1
             time.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+
+    def _note_trouble(self, call: Call, what: str, text: str) -> None:
+        self.measured.asked_again[what] += 1
+        self.measured.last_trouble = f"{call.name}: {what}: {text[:300]}"
 
     def _exchange(self, call: Call) -> Answer:
         if self._connection is None:
@@ -126,33 +155,44 @@ class Caller:
             is_replayed=response.headers.get("Idempotency-Replayed", "") == "true",
         )
 
-    def close(self) -> None:
+    def close_connection(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def close(self) -> None:
+        self.close_connection()
+        if self._procedures is not None:
+            self._procedures.close()
+            self._procedures = None
 
 
 def _asks_for_patience(answer: Answer) -> bool:
     if answer.status in _AGAIN_STATUSES:
         return True
-    return answer.status == 409 and isinstance(answer.body, dict) and answer.body.get("code") in _AGAIN_CODES
+    return answer.status == HTTPStatus.CONFLICT and answer.text("code") in _AGAIN_CODES
 
 
 class Traffic:
     """Callers at work side by side. A fixed number of threads, each with its own caller."""
 
-    def __init__(self, *, base_url: str, keys: Mapping[str, str], callers: int) -> None:
+    def __init__(self, *, base_url: str, keys: Mapping[str, str], legacy_url: str, callers: int) -> None:
         self.callers = callers
-        self._make: Callable[[], Caller] = lambda: Caller(base_url=base_url, keys=keys)
+        self._make = partial(Caller, base_url=base_url, keys=keys, legacy_url=legacy_url)
         self._all: list[Caller] = []
         self._mine = threading.local()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(callers, thread_name_prefix="caller", initializer=self._begin)
 
-    def _begin(self) -> None:
-        self._mine.caller = self._make()
+    def caller(self) -> Caller:
+        """One more, for whoever works beside the others; what it sees is measured with them."""
+        made = self._make()
         with self._lock:
-            self._all.append(self._mine.caller)
+            self._all.append(made)
+        return made
+
+    def _begin(self) -> None:
+        self._mine.caller = self.caller()
 
     def each(self, work: Callable[[Caller, Item], Result], items: Iterable[Item]) -> list[Result]:
         """Do `work` on every item, as many at once as there are callers; results in the order of items.
@@ -181,7 +221,9 @@ class Traffic:
     def measured(self) -> Measurements:
         """What all callers have seen so far."""
         together = Measurements()
-        for caller in self._all:
+        with self._lock:
+            everybody = list(self._all)
+        for caller in everybody:
             together.add(caller.measured)
         return together
 

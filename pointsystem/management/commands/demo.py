@@ -1,4 +1,4 @@
-"""THE MAIN JOB: real orders become points, through the API, and the ledger is proved right."""
+"""THE MAIN JOB: a point system of stored procedures is replaced under live traffic, and proved right."""
 
 import json
 import os
@@ -29,6 +29,10 @@ FORGOTTEN = (
     "DATABASE_URL",
     "MIGRATE_DATABASE_URL",
     "LEGACY_DATABASE_URL",
+    "LEGACY_ADAPTER",
+    "POINTS_LEGACY_TIME_ZONE",
+    "POINTS_CUTOVER",
+    "POINTS_CUTOVER_SECOND_PERSON",
     "REDIS_URL",
     "CELERY_BROKER_URL",
     "SECRET_KEY",
@@ -43,8 +47,9 @@ FORGOTTEN = (
 
 class Command(BaseCommand):
     help = (
-        "Start everything on this machine, replay real orders through the API on a simulated clock, prove "
-        "the ledger right and print a report; then serve until Ctrl-C. Ends with 0 only if every proof holds."
+        "Start everything on this machine, load a legacy with real orders through its procedures, and "
+        "perform the whole cutover under live traffic on a simulated clock; print a report that proves each "
+        "step, then serve until Ctrl-C. Ends with 0 only if every proof holds."
     )
     requires_system_checks = ()
 
@@ -54,7 +59,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--exit", action="store_true", help="end after the report")
-        parser.add_argument("--orders", type=int, help="replay only the first N orders of the file")
+        parser.add_argument("--orders", type=int, help="play only the first N orders of the file")
         parser.add_argument(
             "--clients", type=int, default=CLIENTS, help="requests under way at once (default: %(default)s)"
         )
@@ -73,7 +78,7 @@ class Command(BaseCommand):
         for name in FORGOTTEN:
             os.environ.pop(name, None)
         settings = {"POINTS_CLOCK": "simulated", "POINTS_TIME_ZONE": TIME_ZONE}
-        stack = Stack(data_dir=data_dir, say=self._say, settings=settings)
+        stack = Stack(data_dir=data_dir, say=self._say, settings=settings, with_legacy=True)
         code = self._run_and_stop(stack, options)
         if not named:
             places.throw_data_away(data_dir, keep_logs=self._code == EXIT_FOUND_SOMETHING_WRONG)
@@ -115,6 +120,7 @@ class Command(BaseCommand):
         stack.start()
         self._say(f"Making the tables ({passed()})")
         administrator = stack.prepare()["administrator"]
+        stack.manage("legacy", "install")
         self._say(f"Starting web server, workers and beat ({passed()})")
         stack.start_web()
         stack.start_workers()
@@ -136,7 +142,8 @@ class Command(BaseCommand):
             command += ["--orders", str(options["orders"])]
         self._player = subprocess.Popen(
             command,
-            env={**os.environ, **stack.environment(), "PYTHONPATH": str(ROOT)},
+            # Commands run in it, and what they do is told in words.
+            env={**os.environ, **stack.environment(), "PYTHONPATH": str(ROOT), "LOG_LEVEL": "ERROR"},
             cwd=ROOT,
             # Ctrl-C reaches this process alone, which ends the other one first.
             start_new_session=True,

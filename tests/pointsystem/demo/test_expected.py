@@ -22,6 +22,9 @@ def line(kind: Any, operation_id: str, **values: Any) -> Line:
     return Line(kind=kind, operation_id=operation_id, **given)
 
 
+FINISHED = Line(at=JANUARY, kind="finished", account_number="", status=0)
+
+
 def worked_out(*lines: Line, until: datetime = JANUARY) -> Expected:
     expected = work_out(lines)
     lapse_all(expected, at=until)
@@ -38,9 +41,23 @@ def test_points_lapse_when_the_365th_day_after_is_over() -> None:
     assert over.wrong_answers == []
 
 
-def test_what_lapses_first_is_spent_first_and_given_back_last() -> None:
+def test_what_was_earned_first_is_spent_first_as_long_as_the_legacy_may_follow() -> None:
     soon = noon(date(1997, 2, 1))
     expected = worked_out(
+        line("earn", "late", points=100, available=100),
+        line("earn", "soon", at=JANUARY + timedelta(seconds=1), points=100, available=200, expires_at=soon),
+        line("spend", "s", at=JANUARY + timedelta(seconds=2), points=150, available=50),
+        until=soon,
+    )
+    assert expected.holdings[ACCOUNT].available == 0
+    assert expected.totals() == {"issued": 200, "spent": 150, "expired": 50}
+    assert expected.wrong_answers == []
+
+
+def test_what_lapses_first_is_spent_first_and_given_back_last_once_the_ledger_stands_alone() -> None:
+    soon = noon(date(1997, 2, 1))
+    expected = worked_out(
+        FINISHED,
         line("earn", "late", points=100, available=100),
         line("earn", "soon", points=100, available=200, expires_at=soon),
         line("spend", "s", points=150, available=50),
@@ -65,8 +82,29 @@ def test_points_that_come_back_after_they_lapsed_lapse_at_once() -> None:
     assert expected.wrong_answers == []
 
 
+def test_an_earn_that_was_spent_is_not_cancelled_before_the_end() -> None:
+    earned = line("earn", "a", points=100, available=100)
+    spent = line("spend", "s", points=40, available=60)
+    refused = {"status": 422, "code": "earn_already_spent", "cancels": "a"}
+    assert worked_out(earned, spent, line("cancel", "c", **refused)).wrong_answers == []
+    assert len(worked_out(earned, spent, line("cancel", "c", points=60, **refused)).wrong_answers) == 1
+    assert len(worked_out(earned, spent, FINISHED, line("cancel", "c", **refused)).wrong_answers) == 1
+    taken = line("cancel", "c", cancels="a", available=0)
+    assert "points left of the earn is 60, expected 100" in worked_out(earned, spent, taken).wrong_answers[0]
+
+
+def test_what_went_through_a_procedure_is_named_by_its_own_words() -> None:
+    expected = worked_out(
+        line("earn", "direct:earn:order-1", key=None, points=100, available=100),
+        line("earn", "an-id", points=10, available=110),
+    )
+    assert expected.through_api == {"an-id"}
+    assert expected.effects == {(ACCOUNT, "direct:earn:order-1"): 100, (ACCOUNT, "an-id"): 10}
+
+
 def test_a_cancelled_earn_takes_its_own_lot_then_others_and_leaves_the_rest_uncollected() -> None:
     expected = worked_out(
+        FINISHED,
         line("earn", "a", points=100, available=100),
         line("spend", "s", points=100, available=0),
         line("earn", "b", points=30, available=30),

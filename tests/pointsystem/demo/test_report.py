@@ -4,13 +4,21 @@ import io
 import xml.etree.ElementTree as ET
 
 from pointsystem.demo import picture, report
+from pointsystem.demo.cutover_proofs import Pause
 from pointsystem.demo.expected import Expected
 from pointsystem.demo.progress import Progress, bar
 from pointsystem.demo.proofs import Proof, Served, Statement
-from pointsystem.demo.report import Run, percentile
-from pointsystem.demo.traffic import Measurements
+from pointsystem.demo.report import Run
+from pointsystem.demo.report_figures import percentile
+from pointsystem.demo.traffic import Measurements, Sent
 
-ENTRY = {"kind": "earn", "points": 250, "operation_id": "o", "recorded_at": "1997-01-31T15:00:00+00:00"}
+ENTRY = {
+    "kind": "earn",
+    "points": 250,
+    "operation_id": "o",
+    "reference": "order-1",
+    "recorded_at": "1997-01-31T15:00:00+00:00",
+}
 
 
 def output(encoding: str) -> io.TextIOWrapper:
@@ -18,15 +26,20 @@ def output(encoding: str) -> io.TextIOWrapper:
 
 
 def run_with(*verdicts: bool | None) -> Run:
-    served = Served({"M-1": Statement(account_number="M-1", available=250, history=[ENTRY])})
+    served = Served({"M-1": Statement(account_number="M-1", available=250, history=[ENTRY])}, {"o"})
     return Run(
         orders=1,
         callers=1,
         seconds=2.0,
         requests=10,
-        measured=Measurements(seconds={"earn": [0.001, 0.002]}),
+        measured=Measurements(
+            seconds={"earn": [0.001, 0.002]}, sent=[Sent(name="earn", began=1.0, seconds=0.25)]
+        ),
         expected=Expected(),
         served=served,
+        pauses=[Pause(name="to NEW_FIRST", requests=7, p99_seconds=0.031, worst_seconds=0.042)],
+        lags={"to_ledger": [0.1, 0.3]},
+        cancelled={("procedures", "NEW_ONLY"): 3, ("NEW_ONLY", "finished"): 0},
         proofs=[Proof(sentence="s", holds=holds, figures="f") for holds in verdicts],
     )
 
@@ -36,6 +49,21 @@ def test_what_is_unknown_is_no_success() -> None:
     assert not run_with(True, None).has_succeeded
     assert not run_with(True, False).has_succeeded
     assert report.verdict(run_with(False, None)) == "NOT PROVED: 1 broken, 1 unknown."
+
+
+def test_what_no_call_of_the_api_made_is_counted_by_its_own_words() -> None:
+    statement = Statement(account_number="M-1", available=250, history=[ENTRY])
+    assert Served({"M-1": statement}, {"o"}).effects == {("M-1", "o"): 250}
+    assert Served({"M-1": statement}, set()).effects == {("M-1", "direct:earn:order-1"): 250}
+
+
+def test_switches_and_lags_are_told_in_the_units_of_their_columns() -> None:
+    text = "\n".join(report.lines(run_with(True), out=output("utf-8")))
+    assert f"  {'to NEW_FIRST':<30}{7:>9}{31:>10}{42:>10}" in text
+    assert f"  {'all of the time':<30}{1:>9}{250:>10}{250:>10}" in text
+    assert "to the ledger: 2 operations, p50 0.10 s, p99 0.30 s, worst 0.30 s" in text
+    assert f"procedures     given back in {'NEW_ONLY':<14}{3:>4}" in text
+    assert "given back in finished" not in text
 
 
 def test_an_instant_counts_to_the_month_of_the_programme() -> None:
