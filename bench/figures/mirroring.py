@@ -26,6 +26,10 @@ _ROUTE = """
 INSERT INTO cutover_route (cohort, stage, epoch, capture, changed_at)
 VALUES ('default', 'LEGACY_ONLY', 1, false, clock_timestamp()) ON CONFLICT (cohort) DO NOTHING
 """
+_DRAINED = """
+SELECT count(*) / nullif(extract(epoch FROM max(settled_at) - min(settled_at)), 0)
+FROM cutover_message WHERE settled_at > %s
+"""
 _DRAINED_WITHIN_SECONDS = 600.0
 _SHARE_OF_SPENDS = 0.3
 
@@ -94,13 +98,19 @@ class _Cutover:
         return int(row[0])
 
     def drain(self) -> float:
-        """Wait until nothing is left to deliver; how many messages a second that were."""
-        before, started = self.waiting(), time.perf_counter()
-        while self.waiting():
-            if time.perf_counter() - started > _DRAINED_WITHIN_SECONDS:
-                raise TimeoutError("the backlog was not drained")
-            time.sleep(0.05)
-        return before / max(time.perf_counter() - started, 1e-9)
+        """Wait until nothing is left to deliver; how many messages a second that were, from the first that
+        was applied to the last: how long workers take to start is another matter."""
+        with self.stack.postgres.connect(DATABASE) as connection:
+            begun = connection.execute("SELECT clock_timestamp()").fetchone()
+            started = time.perf_counter()
+            while self.waiting():
+                if time.perf_counter() - started > _DRAINED_WITHIN_SECONDS:
+                    raise TimeoutError("the backlog was not drained")
+                time.sleep(0.05)
+            assert begun is not None
+            row = connection.execute(_DRAINED, [begun[0]]).fetchone()
+        assert row is not None
+        return float(row[0] or 0.0)
 
     def api(self, seconds: float) -> Run:
         side = self._world.http_side("api", self.web, self.requests, database=self.stack.postgres)
