@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 from django.db import DatabaseError, transaction
 
-from cutover import crossing, deciding, inbox, reading, resolving, routes, wrapped
+from cutover import crossing, deciding, inbox, reading, resolving, routes, shadowing, wrapped
 from cutover.deciding import LedgerDoesNotDecide
 from cutover.routes import CurrentRoute
 from cutover.wrapped import InboxFirst, Later, LegacyDoesNotDecide
@@ -183,12 +183,14 @@ def operations_by_reference(
 
 
 def balance(*, account_number: str) -> BalanceRecord:
+    shadowing.sample(account_number, routes.hint(account_number))
     if deciding.legacy_answers(account_number):
         return reading.balance(account_number=account_number)
     return ledger.balance(account_number=account_number)
 
 
 def balance_json(*, account_number: str) -> bytes:
+    shadowing.sample(account_number, routes.hint(account_number))
     if deciding.legacy_answers(account_number):
         return msgspec.json.encode(reading.balance(account_number=account_number))
     return ledger.balance_json(account_number=account_number)

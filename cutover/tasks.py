@@ -6,7 +6,7 @@ from typing import Any, Final
 import structlog
 from celery import shared_task
 
-from cutover import callers, settling
+from cutover import callers, migrating, settling, shadowing
 from cutover.mirroring import worker
 from ledger import clock
 from ledger.tasks import LedgerTask
@@ -47,4 +47,24 @@ def count_callers(**_: Any) -> int:
     except (callers.NoHistory, LegacyError) as error:
         # An operator is told by the page; there is nothing that a worker could do.
         log.info("callers_not_counted", error=str(error)[:500])
+        return 0
+
+
+@shared_task(base=LedgerTask, name="cutover.tasks.migrate")
+def migrate(**_: Any) -> int:
+    """Rows that were brought. What fails now is gone on with by the next; the run says what it was."""
+    try:
+        return migrating.carry_on()
+    except (migrating.NoHistory, migrating.Overtaken, LegacyError) as error:
+        log.warning("migration_stopped", error=str(error)[:500])
+        return 0
+
+
+@shared_task(base=LedgerTask, name="cutover.tasks.compare_shadows")
+def compare_shadows(*, account_numbers: Sequence[str], **_: Any) -> int:
+    """Accounts that were compared. A sample that the legacy has no time for is not taken."""
+    try:
+        return shadowing.compare(account_numbers)
+    except LegacyError as error:
+        log.info("shadows_not_compared", error=str(error)[:500])
         return 0

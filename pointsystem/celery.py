@@ -44,7 +44,9 @@ app.conf.update(
     task_create_missing_queues=False,
     task_routes={
         "cutover.tasks.count_callers": {"queue": "migrate"},
+        "cutover.tasks.compare_shadows": {"queue": "migrate"},
         "cutover.tasks.look_for_strangers": {"queue": "mirror"},
+        "cutover.tasks.migrate": {"queue": "migrate"},
         "cutover.tasks.mirror": {"queue": "mirror"},
         "cutover.tasks.settle_intents": {"queue": "mirror"},
         "ledger.tasks.drain_inbox": {"queue": "commands"},
@@ -134,6 +136,11 @@ def schedule_the_recoverer(sender: Celery, **_: Any) -> None:
             "task": "cutover.tasks.count_callers",
             "schedule": 300.0,
             "options": {"queue": "migrate", "expires": 300},
+        }
+        sender.conf.beat_schedule["migrate"] = {
+            "task": "cutover.tasks.migrate",
+            "schedule": 15.0,
+            "options": {"queue": "migrate", "expires": 15},
         }
 
 

@@ -130,6 +130,8 @@ LEGACY_ADAPTER = env.str("LEGACY_ADAPTER", default="legacy_bridge.reference.Refe
 POINTS_LEGACY_TIME_ZONE = env.str("POINTS_LEGACY_TIME_ZONE", default=POINTS_TIME_ZONE)
 POINTS_LEGACY_TIMEOUT_SECONDS = env.float("POINTS_LEGACY_TIMEOUT_SECONDS", default=5.0)
 POINTS_LEGACY_MOST_CALLS = env.int("POINTS_LEGACY_MOST_CALLS", default=3)
+# The share of balances read that are compared on both sides, while both are kept in step.
+POINTS_SHADOW_SAMPLE = env.float("POINTS_SHADOW_SAMPLE", default=0.01)
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 # A client whose body has not come after this long loses its connection.
 POINTS_BODY_TIMEOUT_SECONDS = env.float("POINTS_BODY_TIMEOUT_SECONDS", default=25.0)

@@ -2,7 +2,7 @@
 follows, what differed, and who else calls the legacy."""
 
 from cutover.models.callers import CallerDay, CallerOrigin, CallerScan, UndecidedRow
-from cutover.models.comparing import Difference, FoundBy, Mismatch, Reconstruction, Run, RunKind
+from cutover.models.comparing import Difference, FoundBy, Mismatch, Reconstruction, Run, RunKind, ShadowCount
 from cutover.models.intents import Intent, IntentState
 from cutover.models.messages import (
     Direction,
@@ -42,6 +42,7 @@ __all__ = [
     "Route",
     "Run",
     "RunKind",
+    "ShadowCount",
     "Stage",
     "Tail",
     "UndecidedRow",

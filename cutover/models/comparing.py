@@ -119,3 +119,25 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"
+
+
+class ShadowCount(models.Model):
+    """How many accounts shadow compare looked up on both sides on a day, by what came of it."""
+
+    id = models.BigAutoField(primary_key=True)
+    day = models.DateField(_("day"))
+    #: `equal`, or the class of the difference.
+    outcome = models.CharField(_("outcome"), max_length=16)
+    accounts = models.BigIntegerField(_("accounts"))
+
+    class Meta:
+        db_table = "cutover_shadow_count"
+        verbose_name = _("count of shadow compare")
+        verbose_name_plural = _("counts of shadow compare")
+        constraints = [
+            models.UniqueConstraint(fields=["day", "outcome"], name="shadow_count_is_unique"),
+            models.CheckConstraint(condition=Q(accounts__gte=0), name="shadow_count_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.outcome} on {self.day}"

@@ -9,9 +9,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cutover import migrating
+from cutover.management.progress import AccountsLine
 from cutover.migrating import Progress
 from cutover.migrating.running import ACCOUNTS_AT_ONCE
-from ledger.management import progress as shown
 from legacy_bridge.errors import LegacyError
 
 EXIT_WRONG = 1
@@ -46,7 +46,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         _check(options)
-        line = _Line(self.stderr)
+        line = AccountsLine(self.stderr)
         try:
             done = migrating.run(
                 batch=options["batch"],
@@ -107,26 +107,3 @@ def as_json(done: Progress) -> dict[str, Any]:
         "seconds_left": done.seconds_left,
         "last_error": done.last_error,
     }
-
-
-class _Line:
-    """Progress on a terminal, plain lines elsewhere; nothing where nobody knows how many there are."""
-
-    def __init__(self, stderr: Any) -> None:
-        self._stderr = stderr
-        self._progress: shown.Progress | None = None
-        self._first = 0
-
-    def show(self, progress: Progress) -> None:
-        if progress.accounts_total is None:
-            return
-        if self._progress is None:
-            # The time left is told by the rate of this process, not by that of all who worked on it.
-            self._first = progress.accounts_done
-            total = max(progress.accounts_total - self._first, 0)
-            self._progress = shown.Progress(stderr=self._stderr, total=total, unit="accounts")
-        self._progress.show(progress.accounts_done - self._first)
-
-    def end(self) -> None:
-        if self._progress is not None:
-            self._progress.end()
