@@ -29,7 +29,7 @@ class Failure(models.TextChoices):
 class MirrorMessage(models.Model):
     """A decided operation that the other side is still to be told of.
 
-    The database writes it in the transaction that keeps the outcome (docs/adr/0023-mirror-messages.md), in
+    The database writes it in the transaction that keeps the outcome (docs/adr/0023-the-database-fences-and-records.md), in
     both directions. Within an account `id` is the order in which the operations were decided.
     """
 
