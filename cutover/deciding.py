@@ -24,6 +24,7 @@ from ledger.commands import Adjust, Cancel, Command, Earn, Spend, Transfer
 from ledger.database import fetch_all, fetch_one, violated_constraint
 from ledger.errors import (
     AccountBusy,
+    AccountHeld,
     EarnAlreadySpent,
     NotAvailableInStage,
     OperationInProgress,
@@ -136,6 +137,8 @@ def by_ledger(command: Command) -> Outcome:
             _sent_back(error, command)
         except AccountBusy as busy:
             _say_why(busy, command)
+        except AccountHeld as held:
+            raise Later(held) from held
         if not outcome.is_replayed or outcome.operation.state not in ("pending", "in_doubt"):
             return outcome
         # It was given to the legacy before, and what became of it is being found out.
@@ -157,6 +160,8 @@ def all_by_ledger(commands: Sequence[Command], *, deadline_seconds: float) -> li
         if violated_constraint(error) in _FENCE:
             raise LedgerDoesNotDecide from error
         raise
+    if any(isinstance(result, AccountHeld) for result in results):
+        raise LedgerDoesNotDecide
     return [_unless_unsettled(result) for result in results]
 
 

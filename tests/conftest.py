@@ -45,6 +45,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills", type=int, default=1, help="How many times as often processes are killed (default 1)."
     )
+    parser.addoption(
+        "--accounts", type=int, default=60, help="How many accounts a killed migration has (default 60)."
+    )
+    parser.addoption(
+        "--switches", type=int, default=8, help="How many moves a storm of switches makes (default 8)."
+    )
 
 
 # --- Before Django is set up ----------------------------------------------------------------------------

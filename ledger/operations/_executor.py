@@ -19,17 +19,21 @@ from ledger.book import NeedsAllLots
 from ledger.clients import may_see, system_client_id
 from ledger.commands import Adjust, Cancel, Command, Earn, Spend, Transfer
 from ledger.database import fetch_all, fetch_each, is_retriable, raise_refusal, violated_constraint
-from ledger.errors import IdempotencyKeyReused, OperationNotFound, Refusal, from_json
+from ledger.errors import AccountHeld, IdempotencyKeyReused, OperationNotFound, Refusal, from_json
 from ledger.idempotency import fingerprint, kind_of
 from ledger.models import OperationState
 from ledger.operations import _adjust, _cancel, _earn, _loading, _spend, _transfer
-from ledger.operations._desk import Decision, Desk, Target, operation_row
+from ledger.operations._desk import CANCELLABLE_KINDS, Decision, Desk, Target, operation_row
 from ledger.records import Outcome
 
 Result = Outcome | Refusal
 
 _ATTEMPTS = 3
 _KEY_CONSTRAINT = "operation_key_is_unique_per_client"
+
+
+class TargetNotPosted(LookupError):
+    """The operation that a cancel names was decided elsewhere, and its entries are still to come."""
 
 
 class InboxNotEmpty(Exception):
@@ -217,12 +221,24 @@ def _decide(command: Command, desk: Desk, *, from_inbox: bool) -> Outcome:
                 owner_id=target.client_id, client_id=command.client_id, any_client=command.any_client
             ):
                 raise OperationNotFound("There is no such operation.")
+            _check_posted(target, from_inbox=from_inbox)
             decision = _cancel.decide(command, desk)
         case _:
             assert_never(command)
     rows = desk.journal.posting.ended_operations if from_inbox else desk.journal.posting.operations
     rows.append(decision.row)
     return Outcome(operation=decision.record())
+
+
+def _check_posted(target: Target, *, from_inbox: bool) -> None:
+    """What was decided elsewhere and is not posted here yet cannot be cancelled here yet. Raises AccountHeld,
+    and for what waits in the inbox, which goes on waiting, TargetNotPosted."""
+    is_decided = target.state == OperationState.COMPLETED and target.kind in CANCELLABLE_KINDS
+    if not is_decided or target.allocations:
+        return
+    if from_inbox:
+        raise TargetNotPosted(f"Operation {target.id} is not posted here yet.")
+    raise AccountHeld("The account waits for what was decided before.")
 
 
 def _refuse(command: Command, refusal: Refusal, desk: Desk, *, from_inbox: bool) -> Refusal:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
+from cutover import identifiers
 from cutover.lots import ids_of
 from ledger.database import fetch_all
 from legacy_bridge import configured, sessions
@@ -30,3 +33,12 @@ def of_ledger(account_number: str) -> dict[str, int]:
 
 def assert_equal(account_number: str) -> None:
     assert of_ledger(account_number) == of_legacy(account_number)
+
+
+def of_rows(rows: Iterable[tuple[str, int, int]], aliases: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    """By account: what remains in each lot of the legacy (account, lot, points), read past the bridge."""
+    found: dict[str, dict[str, int]] = {}
+    for account_number, lot, remaining in rows:
+        derived = str(identifiers.lot_id(str(lot)))
+        found.setdefault(account_number, {})[aliases.get(derived, derived)] = remaining
+    return found

@@ -122,9 +122,7 @@ def _refused(stage: str) -> str | None:
     )
     try:
         with transaction.atomic():
-            fetch_all(
-                "UPDATE cutover_route SET capture = true, epoch = epoch + 1 WHERE cohort = 'default'"
-            )
+            fetch_all("UPDATE cutover_route SET capture = true, epoch = epoch + 1 WHERE cohort = 'default'")
             fetch_all(statement, [stage])
             transaction.set_rollback(True)
     except IntegrityError as error:
@@ -157,6 +155,28 @@ def test_an_account_that_the_old_decider_still_owes_is_held(mine: dict[str, Any]
         "spend",
         "earn",
     ]
+
+
+def test_a_cancel_of_what_is_still_on_its_way_waits_with_it(mine: dict[str, Any]) -> None:
+    number = mine["account_number"]
+    spend, earn = SpendFactory(**mine, points=10), EarnFactory(**mine, points=5)
+    face.execute(spend)
+    face.execute(earn)
+    set_stage("NEW_FIRST")
+    cancels = [
+        CancelFactory(client_id=mine["client_id"], cancelled_operation_id=command.operation_id)
+        for command in (spend, earn)
+    ]
+    with pytest.raises(errors.AccountHeld):
+        ledger.execute(cancels[0])
+    first, second = face.execute_all(cancels)
+    assert [first.operation.state, second.operation.state] == ["accepted", "accepted"]
+    assert ledger.drain_inbox(account_numbers=[number]) == 0
+
+    worker.run(budget_seconds=5)
+    routes.forget_hints()
+    assert face.drain_inbox(account_numbers=[number]) == 2
+    assert face.balance(account_number=number).available == 100
 
 
 def test_an_operation_in_the_dark_holds_its_account_and_its_key(

@@ -188,6 +188,9 @@ class Product:
         path = f"/api/v1/accounts/{asked.account}/{asked.verb}"
         return self.request("POST", path, body, url=url, Idempotency_Key=asked.key, **headers)
 
+    def ask_balance(self, account: str = "nobody") -> Answer:
+        return self.request("GET", f"/api/v1/accounts/{account}/balance")
+
     def operation(self, operation_id: str) -> Answer:
         return self.request("GET", f"/api/v1/operations/{operation_id}")
 

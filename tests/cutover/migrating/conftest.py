@@ -8,6 +8,6 @@ from tests.cutover.conftest import at_own_database, legacy_only, own_database  #
 from tests.legacy_bridge.conftest import _databases, legacy_database  # noqa: F401
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def legacy(legacy_only: Any) -> Any:  # noqa: F811
     return legacy_only

@@ -17,6 +17,8 @@ from tests.cutover.legacy_calls import call_directly
 from tests.cutover.migrating.by_hand import bring, lot, member, row, run
 from tests.factories import CancelFactory, ClientFactory, EarnFactory, SpendFactory, account_number
 
+pytestmark = pytest.mark.usefixtures("legacy")
+
 
 def entries_of(number: str) -> list[tuple[str, int]]:
     return list(

@@ -19,9 +19,11 @@ from tests.cutover.legacy_calls import call_directly
 from tests.cutover.migrating.by_hand import lot, member, row, run
 from tests.factories import account_number
 
+pytestmark = pytest.mark.usefixtures("legacy")
+
 
 @pytest.fixture(autouse=True)
-def no_run_is_open() -> None:
+def no_run_is_open(legacy: Any) -> None:
     from ledger.database import fetch_all
 
     fetch_all("UPDATE cutover_run SET finished_at = clock_timestamp() WHERE finished_at IS NULL")

@@ -99,7 +99,7 @@ def test_nothing_is_decided_under_a_wrong_epoch_while_stages_go_back_and_forth(
                     break
                 finally:
                     slowest[0] = max(slowest[0], time.monotonic() - began_at)
-            time.sleep(0.01)
+            time.sleep(0.05)
 
     waits = [in_thread(shop) for _ in range(LOAD_THREADS)]
     pauses = []
