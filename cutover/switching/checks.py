@@ -35,7 +35,7 @@ TAIL_AT_MOST_SECONDS: Final = 30.0
 VERIFIED_AT_MOST_HOURS: Final = 24.0
 CALLERS_SINCE_DAYS: Final = 2
 _ASK_WORKERS_SECONDS: Final = 1.0
-_WORKERS_KEPT_SECONDS: Final = 10.0
+_WORKERS_KEPT_SECONDS: Final = 5.0
 _QUEUE: Final = "mirror"
 
 
@@ -270,19 +270,19 @@ def _adapter(route: CurrentRoute) -> _Found:
 
 
 # --- the machines -------------------------------------------------------------------------------------------
-_workers: tuple[float, int | None] = (0.0, None)
+_workers: tuple[float, int | None] = (-_WORKERS_KEPT_SECONDS, None)
 
 
 def _workers_alive(route: CurrentRoute) -> _Found:
     global _workers
     asked_at, count = _workers
-    if not count or time.monotonic() - asked_at > _WORKERS_KEPT_SECONDS:
+    if time.monotonic() - asked_at > _WORKERS_KEPT_SECONDS:
         count = _count_workers()
         _workers = (time.monotonic(), count)
     if count is None:
         return _Found(is_green=False, number=None, sentence="The broker does not answer.")
     sentence = (
-        f"{count} workers take from the queue {_QUEUE}." if count else f"No worker takes from {_QUEUE}."
+        f"Workers that take from the queue {_QUEUE}: {count}." if count else f"No worker takes from {_QUEUE}."
     )
     return _Found(is_green=count > 0, number=count, sentence=sentence)
 
@@ -389,4 +389,4 @@ _BEFORE: Final[dict[str, tuple[str, ...]]] = {
 def forget_workers() -> None:
     """Ask anew at the next check (tests)."""
     global _workers
-    _workers = (0.0, None)
+    _workers = (-_WORKERS_KEPT_SECONDS, None)

@@ -105,6 +105,10 @@ TABLE: dict[str, Row] = {
     "support_mass_grants": Row({LEAD, SUPERUSER}),
     "support_mass_grant": Row({LEAD, APPROVER, SUPERUSER}, answer=404),
     "support_mass_grant_results": Row({LEAD, APPROVER, SUPERUSER}, answer=404),
+    "control_room": Row(OF_CUTOVER),
+    "control_room_act": Row({OPERATOR, APPROVER, SUPERUSER}, answer=404),
+    "control_room_doubt": Row(OF_CUTOVER, answer=404),
+    "control_room_journal": Row(OF_CUTOVER),
 }
 #: What a stranger gets where that is not the way to the login: who is not signed in cannot sign out.
 FOR_STRANGERS = {"login": (200, ""), "logout": (302, "/admin/")}

@@ -1,0 +1,41 @@
+"""The addresses of the control room in the back office."""
+
+from django.utils.translation import gettext_lazy as _
+
+from pointsystem.backoffice.control_room import views
+from pointsystem.backoffice.pages import CUTOVER, Page, register
+
+_SEE = ("backoffice.view_control_room",)
+
+register(
+    Page(
+        route="control-room/",
+        name="control_room",
+        view=views.room,
+        permissions=_SEE,
+        group=CUTOVER,
+        title=_("Control room"),
+        does=_("See who decides, what is on its way and what is wrong, and take the next step."),
+    ),
+    Page(
+        route="control-room/act/<slug:name>/",
+        name="control_room_act",
+        view=views.act,
+        permissions=("backoffice.operate_cutover", "backoffice.approve_cutover"),
+        group=CUTOVER,
+    ),
+    Page(
+        route="control-room/doubts/<uuid:operation_id>/",
+        name="control_room_doubt",
+        view=views.doubt,
+        permissions=_SEE,
+        group=CUTOVER,
+    ),
+    Page(
+        route="control-room/journal.csv",
+        name="control_room_journal",
+        view=views.journal,
+        permissions=_SEE,
+        group=CUTOVER,
+    ),
+)

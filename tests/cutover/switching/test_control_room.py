@@ -1,0 +1,202 @@
+"""The control room over HTTP: what it shows, who may act, and that two tabs cannot both switch."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+
+import pytest
+
+from cutover.models import JournalEntry, MirrorMessage, Route
+from ledger.database import fetch_all
+from pointsystem.backoffice.models import AuditEntry
+
+pytestmark = pytest.mark.usefixtures("legacy_only")
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def browser() -> Callable[..., Any]:
+    """A browser in which a person of that role is signed in."""
+    import secrets
+
+    from django.contrib.auth.models import Group, User
+    from django.test import Client as Browser
+
+    def signed_in(role: str, name: str | None = None) -> Any:
+        user = User.objects.create_user(name or f"{role}-{secrets.token_hex(4)}", is_staff=True)
+        user.groups.add(Group.objects.get(name=role))
+        opened = Browser()
+        opened.force_login(user)
+        opened.username = user.username
+        return opened
+
+    return signed_in
+
+
+def room(opened: Any, cohort: str, **more: str) -> str:
+    answer = opened.get("/admin/control-room/", {"cohort": cohort, **more})
+    assert answer.status_code == 200
+    return str(answer.content.decode())
+
+
+def act(opened: Any, name: str, cohort: str, epoch: int, **more: Any) -> Any:
+    given = {"expected_epoch": epoch, "reason": "As planned.", **more}
+    return opened.post(f"/admin/control-room/act/{name}/?cohort={cohort}", given)
+
+
+def test_it_says_who_decides_in_words_and_figures(
+    browser: Any,
+    make_cohort: Any,
+    with_members: Any,
+) -> None:
+    cohort = make_cohort("NEW_FIRST")
+    (number,) = with_members(cohort, 1)
+    fetch_all(
+        "INSERT INTO cutover_message (account_number, direction, operation_id, stage, epoch, state,"
+        " created_at, due_at, failure, last_error, payload) VALUES (%s, 'to_legacy', gen_random_uuid(),"
+        " 'NEW_FIRST', 1, 'parked', now(), now(), 'poison', 'It cannot be <b>told</b>.', '{\"points\": 7}')",
+        [number],
+    )
+    page = room(browser("auditor"), cohort)
+
+    assert "The ledger decides, and the legacy follows." in page
+    assert "1 message waits for a person." in page
+    assert "1 operation of the ledger would not be in the legacy." in page
+    assert 'aria-current="step"><strong>NEW_FIRST</strong>' in page
+    assert "It cannot be &lt;b&gt;told&lt;/b&gt;." in page
+    assert "&quot;points&quot;: 7" in page
+    # What nobody has measured is not 0.
+    assert "Never done:" in page or "Ended" in page
+    assert "not known" in page
+    MirrorMessage.objects.filter(account_number=number).update(state="waiting")
+
+
+def test_the_part_that_changes_is_the_same_without_its_frame(browser: Any, make_cohort: Any) -> None:
+    cohort = make_cohort("LEGACY_FIRST")
+    part = room(browser("operator"), cohort, part="live")
+    assert "The legacy decides, and the ledger follows." in part
+    assert "<html" not in part
+    assert "<script" not in part
+
+
+def test_whoever_only_looks_finds_every_button_closed(browser: Any, make_cohort: Any) -> None:
+    cohort = make_cohort("NEW_FIRST")
+    auditor = browser("auditor")
+    assert "Your role may look, and not do this." in room(auditor, cohort)
+    for name in ("rollback", "freeze", "approve"):
+        assert act(auditor, name, cohort, 1).status_code == 403
+    assert browser("support").get("/admin/control-room/").status_code == 403
+    assert act(browser("operator"), "approve", cohort, 1).status_code == 403
+    assert act(browser("approver"), "rollback", cohort, 1).status_code == 403
+    assert Route.objects.get(cohort=cohort).epoch == 1
+
+
+def test_an_act_asks_for_a_reason_and_leaves_it_in_journal_and_trail(browser: Any, make_cohort: Any) -> None:
+    cohort = make_cohort("NEW_FIRST")
+    operator = browser("operator")
+    asked = operator.get(f"/admin/control-room/act/rollback/?cohort={cohort}")
+    assert "One step back is possible at once, and would lose nothing." in asked.content.decode()
+    assert act(operator, "rollback", cohort, 1, reason=" ").status_code == 200
+    assert Route.objects.get(cohort=cohort).stage == "NEW_FIRST"
+
+    assert act(operator, "rollback", cohort, 1).status_code == 302
+    assert Route.objects.get(cohort=cohort).stage == "LEGACY_FIRST"
+    entry = JournalEntry.objects.get(cohort=cohort)
+    assert (entry.actor, entry.reason, entry.result) == (operator.username, "As planned.", "done")
+    trail = AuditEntry.objects.get(subject_id=cohort)
+    assert (trail.action, trail.username, trail.reason) == (
+        "cutover.rollback",
+        operator.username,
+        "As planned.",
+    )
+    assert (trail.before, trail.after["stage"]) == ({"stage": "NEW_FIRST"}, "LEGACY_FIRST")
+
+
+def test_of_two_tabs_one_switches_and_the_other_is_told(browser: Any, make_cohort: Any) -> None:
+    cohort = make_cohort("NEW_ONLY")
+    operator = browser("operator")
+    assert act(operator, "rollback", cohort, 1).status_code == 302
+    second = act(operator, "rollback", cohort, 1)
+    assert second.status_code == 409
+    assert f"{operator.username} was first: rollback" in second.content.decode()
+    assert Route.objects.get(cohort=cohort).stage == "NEW_FIRST"
+    assert AuditEntry.objects.filter(subject_id=cohort).count() == 1
+
+
+def test_a_red_check_closes_the_button_or_asks_for_an_override(
+    browser: Any,
+    make_cohort: Any,
+    moved_history: Any,
+) -> None:
+    operator = browser("operator")
+    cohort = make_cohort()
+    assert "Red, and not to be overridden: capture_is_on" in room(operator, cohort)
+    refused = act(operator, "advance", cohort, 1, override=["capture_is_on"])
+    assert refused.status_code == 409
+    assert act(operator, "capture-on", cohort, 1).status_code == 302
+    moved_history()
+    assert act(operator, "advance", cohort, 2).status_code == 409
+    assert act(operator, "advance", cohort, 2, override=["workers_are_alive"]).status_code == 302
+    assert Route.objects.get(cohort=cohort).stage == "LEGACY_FIRST"
+
+
+def test_a_freeze_counts_down_and_is_ended(browser: Any, make_cohort: Any) -> None:
+    operator, cohort = browser("operator"), make_cohort("NEW_FIRST")
+    assert act(operator, "freeze", cohort, 1, minutes="5").status_code == 302
+    page = room(operator, cohort)
+    assert "Spending is stopped by a freeze." in page
+    assert ">4:5" in page
+    assert act(operator, "freeze", cohort, 2, minutes="9999").status_code == 200
+    assert act(operator, "thaw", cohort, 2).status_code == 302
+    assert "Spending is stopped by a freeze." not in room(operator, cohort)
+
+
+def test_the_end_takes_an_operator_and_an_approver(browser: Any, make_cohort: Any) -> None:
+    cohort = make_cohort("NEW_ONLY")
+    operator, approver = browser("operator"), browser("approver")
+    overrides = ["redis_is_up", "no_real_mismatches", "month_agrees", "nothing_is_in_doubt"]
+    assert act(operator, "finish", cohort, 1, override=overrides).status_code == 409
+    asked = approver.get(f"/admin/control-room/act/approve/?cohort={cohort}")
+    digest = asked.context["plan"].digest
+    assert act(approver, "approve", cohort, 1, digest="0" * 64).status_code == 409
+    assert act(approver, "approve", cohort, 1, digest=digest).status_code == 302
+    assert act(operator, "finish", cohort, 1, override=overrides).status_code == 302
+    assert Route.objects.get(cohort=cohort).finished_at is not None
+    page = room(operator, cohort)
+    assert "The cutover is finished: the ledger stands alone." in page
+    assert "There is no way back." in page
+    assert act(operator, "rollback", cohort, 2).status_code == 302
+    assert Route.objects.get(cohort=cohort).stage == "NEW_ONLY"
+
+
+def test_the_journal_is_a_table_to_take_along(browser: Any, make_cohort: Any) -> None:
+    operator, cohort = browser("operator"), make_cohort("NEW_FIRST")
+    act(operator, "rollback", cohort, 1)
+    answer = operator.get("/admin/control-room/journal.csv", {"cohort": cohort})
+    head, row = csv.reader(StringIO(answer.content.decode()))
+    assert dict(zip(head, row, strict=True))["to_stage"] == "LEGACY_FIRST"
+    assert "attachment" in answer["Content-Disposition"]
+
+
+@pytest.mark.parametrize("name", ["destroy", "assign"])
+def test_there_are_no_other_acts(name: str, browser: Any) -> None:
+    assert act(browser("operator"), name, "default", 1).status_code == 404
+
+
+def test_a_cohort_that_is_not_is_not_found(browser: Any) -> None:
+    operator = browser("operator")
+    assert operator.get("/admin/control-room/", {"cohort": "nobody"}).status_code == 404
+    assert operator.get("/admin/control-room/act/rollback/", {"cohort": "nobody"}).status_code == 404
+
+
+def test_without_a_legacy_there_is_nothing_to_switch(browser: Any, settings: Any) -> None:
+    settings.HAS_LEGACY = False
+    answer = browser("operator").get("/admin/control-room/")
+    assert "the ledger stands alone" in answer.content.decode()
