@@ -17,17 +17,14 @@ TAG = "points"
 
 @checks.register(TAG)
 def no_legacy_is_forgotten(databases: Sequence[str] | None = None, **_: Any) -> list[checks.CheckMessage]:
-    """cutover.E002: while the legacy decides, its database is named. Without it the ledger would answer, and
-    it knows nothing yet."""
+    """cutover.E002: until the cutover is finished, the legacy is named. Without it the ledger would answer
+    alone: while the legacy decides it must not, and after that it would do what nobody could follow."""
     if settings.HAS_LEGACY or not settings.HAS_DATABASE or "default" not in (databases or ()):
         return []
     rows: list[Any] = []
     was_open = connection.connection is not None
     with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT cohort, stage FROM cutover_route WHERE stage = ANY (%s) LIMIT 1",
-            [["LEGACY_ONLY", "LEGACY_FIRST"]],
-        )
+        cursor.execute("SELECT cohort, stage FROM cutover_route WHERE finished_at IS NULL LIMIT 1")
         rows = cursor.fetchall()
     if not was_open:
         # Nobody else asked for this connection, and a server that forks must not share it.
@@ -37,7 +34,7 @@ def no_legacy_is_forgotten(databases: Sequence[str] | None = None, **_: Any) -> 
     return [
         checks.Error(
             f"The stage of cohort {rows[0][0]} is {rows[0][1]}, and no legacy is configured.",
-            hint="Set LEGACY_DATABASE_URL to the legacy that decides.",
+            hint="Set LEGACY_DATABASE_URL, or finish the cutover first (`manage.py cutover finish`).",
             id="cutover.E002",
         )
     ]

@@ -5,17 +5,19 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from ledger.database import fetch_all
 from legacy_bridge import configured
 from pointsystem.checks import refuse_errors
-from tests.cutover.conftest import set_stage
+from tests.cutover.conftest import STAGES, set_stage
 
 
-def test_a_legacy_that_decides_and_is_not_configured(db: None) -> None:
-    set_stage("LEGACY_ONLY")
-    with pytest.raises(ImproperlyConfigured, match=r"cutover\.E002"):
-        refuse_errors()
+def test_a_legacy_that_is_not_configured_before_the_cutover_is_finished(db: None) -> None:
+    for stage in STAGES:
+        set_stage(stage)
+        with pytest.raises(ImproperlyConfigured, match=r"cutover\.E002"):
+            refuse_errors()
 
-    set_stage("NEW_ONLY")
+    fetch_all("UPDATE cutover_route SET finished_at = clock_timestamp(), epoch = epoch + 1")
     refuse_errors()
 
 
