@@ -43,8 +43,10 @@ FROM unnest(%(ids)s::bigint[], %(sessions)s::text[]) AS noted(id, session)
 WHERE message.id = noted.id AND message.state = 'waiting' AND message.session = noted.session
 """
 _PUT_OFF: Final = """
-UPDATE cutover_message SET due_at = clock_timestamp() + %s * interval '1 second'
-WHERE id = ANY (%s::bigint[]) AND state = 'waiting' AND session = ''
+UPDATE cutover_message AS message SET due_at = clock_timestamp() + %s * interval '1 second'
+FROM unnest(%s::bigint[], %s::text[], %s::bigint[]) AS read(id, session, attempts)
+WHERE message.id = read.id AND message.state = 'waiting' AND message.session = read.session
+    AND message.attempts = read.attempts
 """
 _LATER: Final = """
 UPDATE cutover_message
@@ -150,10 +152,11 @@ def take_back(noted: Sequence[tuple[Waiting, str]], *, after_seconds: float) -> 
         commit_each([(_TAKE_BACK, parameters)])
 
 
-def put_off(message_ids: Sequence[int], *, seconds: float) -> None:
-    """Leave what nobody tried for later."""
-    if message_ids:
-        commit_each([(_PUT_OFF, [seconds, list(message_ids)])])
+def put_off(waiting: Sequence[Waiting], *, seconds: float) -> None:
+    """Leave what nobody tried since it was read for a little later."""
+    if waiting:
+        read = [[getattr(message, name) for message in waiting] for name in ("id", "session", "attempts")]
+        commit_each([(_PUT_OFF, [seconds, *read])])
 
 
 def leave(message_id: int, *, session: str, attempts: int, error: str, payload: Any, is_known: bool) -> None:

@@ -9,21 +9,21 @@ a call, each has its own.
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
 from django.db import DataError, IntegrityError, transaction
 
 from cutover import rows
-from cutover.mirroring import attempts, chunks, decided, differences, messages, metrics
+from cutover.mirroring import attempts, chunks, decided, differences, lanes, messages, metrics
 from cutover.mirroring.attempts import Done
 from cutover.mirroring.messages import Waiting
 from cutover.models import Difference, Direction, Failure
 from ledger import crash_points
 from legacy_bridge import configured, errors, giving, sessions
 from legacy_bridge.adapter import LegacyAdapter, Settling
-from legacy_bridge.records import Applied, Decision, NotApplied, Request, StillUnknown
+from legacy_bridge.records import Applied, Decision, NotApplied, Request, Settled, StillUnknown
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ _NOTED_AT_ONCE: Final = 50
 #: A procedure that fails at an operation so often waits for a person.
 _MOST_ATTEMPTS: Final = 6
 _PAUSE_SECONDS: Final = 1.0
-_BUSY_PAUSE_SECONDS: Final = 0.2
+_BUSY_PAUSE_SECONDS: Final = 0.5
 
 
 def tell(account_numbers: Sequence[str]) -> int:
@@ -59,16 +59,20 @@ class _Round:
         self.rows: dict[UUID, str] = {}
         self.applied = 0
         self.failures = 0
-        self.at_once = _NOTED_AT_ONCE
         self.is_by_new_row = self.adapter.settling is Settling.BY_NEW_ROW
+        # A bookmark should be young when the call is made: others may add rows behind it.
+        self.at_once = lanes.count() if self.is_by_new_row else _NOTED_AT_ONCE
         self.stop_at = time.monotonic() + messages.LEASE_SECONDS / 2
 
     def run(self) -> int:
+        chunk: list[Waiting] = []
         try:
             while self.waiting and time.monotonic() < self.stop_at:
-                self._tell(self._next())
+                chunk = self._next()
+                self._tell(chunk)
         except (errors.NotDone, errors.OutcomeUnknown):
-            attempts.put_off([message.id for message in self.waiting], seconds=_PAUSE_SECONDS)
+            left = [each for each in (*chunk, *self.waiting) if each.account_number not in self.stopped]
+            attempts.put_off(left, seconds=_PAUSE_SECONDS)
             raise
         messages.release(self._left_over())
         return self.applied
@@ -118,10 +122,13 @@ class _Round:
         crash_points.reach("mirror.to_legacy.kept")
         self._take_back(given)
         for each in given.tried:
-            away = isinstance(each.outcome, Exception) and chunks.is_away(each.outcome)
-            self.failures = self.failures + 1 if away else 0
-            if self.failures >= chunks.FAILURES_OF_ONE_CAUSE:
-                raise cast("errors.LegacyError", each.outcome)
+            self._count(each.outcome if isinstance(each.outcome, Exception) else None)
+
+    def _count(self, error: Exception | None) -> None:
+        """Raises `error` when so many calls in a row had no answer that the legacy is away."""
+        self.failures = self.failures + 1 if error is not None and chunks.is_away(error) else 0
+        if error is not None and self.failures >= chunks.FAILURES_OF_ONE_CAUSE:
+            raise error
 
     def _take_back(self, given: chunks.Given) -> None:
         """What was noted and not given is as it was before, and may be given next."""
@@ -178,25 +185,24 @@ class _Round:
     # --- what was lost earlier ----------------------------------------------------------------------------
     def _is_to_be_given(self, message: Waiting) -> bool:
         """Whether the legacy has certainly not done it. What it has done is ended, and what it cannot tell
-        is left. Raises NotDone and OutcomeUnknown when it cannot be asked."""
+        is left. Raises NotDone and OutcomeUnknown when it is away."""
         if message.account_number in self.stopped:
             return False
         if not message.session or not self.is_told(message):
             return True
         try:
-            request = decided.request_of(self.decided[message.operation_id], self.adapter, rows=self.rows)
-        except Exception as error:
-            self._fail(message, message.session, error)
+            found = self._settle(message)
+        except (errors.NotDone, errors.OutcomeUnknown) as error:
+            self.leave(message, message.session, str(error), is_known=False)
+            self._count(error)
             return False
-        with sessions.session() as session:
-            found = giving.settle(
-                self.adapter,
-                session,
-                request,
-                known_row_id=message.bookmark,
-                old_session=message.session,
-                of_others=rows.taken,
-            )
+        except Exception as error:
+            log.exception("mirror_message_poison", message=message.id)
+            why = f"{type(error).__name__}: {error}"
+            payload = self.payload(message)
+            self.park(message, message.session, Failure.POISON, why, payload, is_known=False)
+            return False
+        self._count(None)
         crash_points.reach("mirror.to_legacy.settled")
         match found:
             case NotApplied():
@@ -209,6 +215,19 @@ class _Round:
             case StillUnknown():
                 self._keep_unknown(message, found)
                 return False
+
+    def _settle(self, message: Waiting) -> Settled:
+        """Ask what became of an attempt. Raises NotDone, OutcomeUnknown and NotRepresentable."""
+        request = decided.request_of(self.decided[message.operation_id], self.adapter, rows=self.rows)
+        with sessions.session() as session:
+            return giving.settle(
+                self.adapter,
+                session,
+                request,
+                known_row_id=message.bookmark,
+                old_session=message.session,
+                of_others=rows.taken,
+            )
 
     def _keep_unknown(self, message: Waiting, found: StillUnknown) -> None:
         if found.is_final:

@@ -29,8 +29,9 @@ class Failure(models.TextChoices):
 class MirrorMessage(models.Model):
     """A decided operation that the other side is still to be told of.
 
-    The database writes it in the transaction that keeps the outcome (docs/adr/0023-the-database-fences-and-records.md), in
-    both directions. Within an account `id` is the order in which the operations were decided.
+    The database writes it in the transaction that keeps the outcome, in both directions
+    (docs/adr/0023-the-database-fences-and-records.md). Within an account `id` is the order in which the
+    operations were decided.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -312,3 +312,51 @@ def test_after_going_back_the_account_is_held_until_the_legacy_knows_it_all(mine
     assert fetch_all("SELECT cutover_is_held(%s, 'to_legacy')", [number]) == [(False,)]
     face.execute(SpendFactory(**mine, points=10))
     assert [points for _, points, _ in rows_of(number)] == [100, -10]
+
+
+# --- without our ids ----------------------------------------------------------------------------------------
+def test_what_is_unknown_and_stays_so_is_parked_and_its_attempt_is_not_forgotten(
+    mine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from legacy_bridge.records import StillUnknown
+
+    number = mine["account_number"]
+    earn = face.execute(EarnFactory(**mine, points=100)).operation
+    lose_answer(monkeypatch, done=False)
+    tell(number)
+    make_due(number)
+    found = StillUnknown(why="2 new rows could be this.", is_final=True, evidence={"row_ids": ["7", "8"]})
+    with monkeypatch.context() as patch:
+        patch.setattr(giving, "settle", lambda *_, **__: found)
+        assert tell(number) == 0
+
+    parked = message_of(earn.id)
+    assert (parked.state, parked.failure) == ("parked", "divergence")
+    assert parked.session != ""
+    assert parked.payload["found"] == {"row_ids": ["7", "8"]}
+    assert differences_of(number) == [("real", f"operation:{earn.id}", False)]
+
+
+def test_a_legacy_that_cannot_be_asked_leaves_what_is_unknown_for_later(
+    mine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, other = mine["account_number"], account_number()
+    earn = face.execute(EarnFactory(**mine, points=100)).operation
+    lose_answer(monkeypatch, done=True)
+    tell(number)
+    face.execute(EarnFactory(client_id=mine["client_id"], account_number=other, points=5))
+    make_due(number)
+
+    def silent(*_: Any, **__: Any) -> Any:
+        raise errors.NotDone("The legacy does not answer.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(giving, "settle", silent)
+        assert to_legacy.tell([number, other]) == 1
+
+    assert message_of(earn.id).session != ""
+    assert states_of(number) == ["waiting"]
+    assert states_of(other) == ["applied"]
+    make_due(number)
+    assert tell(number) == 1
+    assert [points for _, points, _ in rows_of(number)] == [100]
