@@ -49,6 +49,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--accounts", type=int, default=60, help="How many accounts a killed migration has (default 60)."
     )
     parser.addoption(
+        "--travels", type=int, default=3, help="How many random ways through the stages are gone (default 3)."
+    )
+    parser.addoption(
         "--switches", type=int, default=8, help="How many moves a storm of switches makes (default 8)."
     )
 
