@@ -33,9 +33,8 @@ def short_waits(settings: Any) -> None:
 class Traveller:
     """A client, and an operator, who do at random what there is to do; and what that must come to."""
 
-    def __init__(self, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.monkeypatch = monkeypatch
         self.client = ClientFactory().id
         self.accounts = [account_number() for _ in range(ACCOUNTS)]
         self.expected = dict.fromkeys(self.accounts, 0)
@@ -200,13 +199,13 @@ class Traveller:
             to_ledger.tell_each(self.accounts)
 
 
-@pytest.fixture
-def traveller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Traveller:
-    return Traveller(request.param, monkeypatch)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", range(metafunc.config.getoption("--travels")))
 
 
-@pytest.mark.parametrize("traveller", range(6), indirect=True)
-def test_whatever_happens_on_the_way_both_sides_come_to_the_same(traveller: Traveller) -> None:
+def test_whatever_happens_on_the_way_both_sides_come_to_the_same(seed: int) -> None:
+    traveller = Traveller(seed)
     for _ in range(150):
         traveller.step()
     traveller.arrive()
