@@ -13,12 +13,12 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 
-from cutover import admin_messages, callers, callers_report
+from cutover import admin_comparing, admin_messages, callers, callers_report
 from cutover.models import CallerScan, Intent, Route
 from ledger import clock
 from ledger.admin import ReadOnlyAdmin
 
-__all__ = ["CallersAdmin", "IntentAdmin", "RouteAdmin", "admin_messages"]
+__all__ = ["CallersAdmin", "IntentAdmin", "RouteAdmin", "admin_comparing", "admin_messages"]
 
 #: What can be chosen on the page; None is all that was counted.
 _WINDOWS: Final = ((1, _("today")), (7, _("7 days")), (30, _("30 days")), (None, _("all")))

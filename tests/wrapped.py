@@ -93,13 +93,17 @@ class Wrapped:
         self.url = ""
         self.web: Child
 
-    def start(self, *, with_workers: bool = True) -> Wrapped:
+    def create(self) -> None:
+        """Its database, and nothing that runs."""
         create_database(
             maker_url=self._servers.maker_url,
             url=self.environment["DATABASE_URL"],
             owner_url=self.environment["MIGRATE_DATABASE_URL"],
         )
         self.manage("migrate", "--verbosity=0")
+
+    def start(self, *, with_workers: bool = True) -> Wrapped:
+        self.create()
         self.web, self.url = self._processes.start_web()
         if with_workers:
             self._processes.start_workers(nodes=self.name, concurrency=2)

@@ -143,6 +143,8 @@ def bring(
 def _lock(after: Mapping[str, str | None]) -> set[str]:
     """Those of the accounts that are ours until the end of the transaction, and on which nothing is open."""
     numbers = sorted(after)
+    # The default route is made where there is none yet.
+    routes.current()
     for (cohort,) in fetch_all(_COHORTS, [DEFAULT_COHORT, numbers]):
         fetch_all(*routes.shared_lock(cohort))
     fetch_all(_MAKE_FOLLOWED, [numbers])

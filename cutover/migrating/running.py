@@ -203,6 +203,7 @@ class _Work:
             left = 0
             for numbers in self._left():
                 left += len(self._bring(numbers, cursor=self.held.cursor, is_again=True))
+            self.held.counts["left"] = left
             if not left:
                 break
             time.sleep(_PAUSE_SECONDS)
@@ -228,8 +229,6 @@ class _Work:
             self.pace.after(imported.rows)
         # Only now: whoever goes on after a kill does the accounts of this batch again, and finds them done.
         done = 0 if is_again else len(numbers)
-        if not is_again:
-            self.held.counts["left"] = self.held.counts.get("left", 0) + len(left)
         self.held.advance(cursor=cursor, accounts=done, rows=0)
         crash_points.reach("migrate.cursor_moved")
         self.tell()

@@ -23,7 +23,8 @@ class Command(BaseCommand):
     help = (
         "Copy the full history of every account of the legacy into the ledger, batch by batch, beside live "
         "traffic. It goes on where it was stopped; done again, it changes nothing. With --delta: only what "
-        "became different since. Exit code 0: done; 1: it stopped, or time was up; 2: wrong use."
+        "became different since. Exit code 0: done; 1: it stopped, time was up, or accounts are left; 2: wrong "
+        "use."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -67,14 +68,15 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(as_json(done), default=str))
         else:
             self._print(done)
-        if done.finished_at is None:
+        if done.finished_at is None or done.counts.get("left") or done.counts.get("given_up"):
             sys.exit(EXIT_WRONG)
 
     def _print(self, done: Progress) -> None:
         state = "done" if done.finished_at else "time is up; it goes on from there"
         self.stdout.write(
             f"{done.kind.label}: {state}. {done.accounts_done:,} accounts, {done.rows_done:,} rows, "
-            f"{done.counts.get('corrections', 0):,} corrections, {done.counts.get('given_up', 0):,} given up"
+            f"{done.counts.get('corrections', 0):,} corrections, {done.counts.get('left', 0):,} left for calls "
+            f"under way, {done.counts.get('given_up', 0):,} given up"
         )
 
 
