@@ -8,9 +8,8 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
-from bench import compare
+from bench import compare, processor_time
 from bench.compare import Run, Side
 from bench.figures.http import EARN_BODY, SPEND_BODY
 from bench.figures.options import Options
@@ -97,20 +96,39 @@ class _Cutover:
             raise RuntimeError(f"{row[1]} messages were parked")
         return int(row[0])
 
-    def drain(self) -> float:
+    def drain(self) -> Run:
         """Wait until nothing is left to deliver; how many messages a second that were, from the first that
-        was applied to the last: how long workers take to start is another matter."""
+        was applied to the last, and their processor time: how workers start is another matter."""
         with self.stack.postgres.connect(DATABASE) as connection:
             begun = connection.execute("SELECT clock_timestamp()").fetchone()
-            started = time.perf_counter()
-            while self.waiting():
-                if time.perf_counter() - started > _DRAINED_WITHIN_SECONDS:
-                    raise TimeoutError("the backlog was not drained")
-                time.sleep(0.05)
             assert begun is not None
+            self._wait(until_below=self.waiting())
+            left, used = self.waiting(), self._processor_seconds()
+            self._wait(until_below=1)
+            workers, database = (
+                after - before for before, after in zip(used, self._processor_seconds(), strict=True)
+            )
             row = connection.execute(_DRAINED, [begun[0]]).fetchone()
         assert row is not None
-        return float(row[0] or 0.0)
+        return Run(
+            rate=float(row[0] or 0.0),
+            server_processor=workers / max(left, 1) * 1e6,
+            database_processor=database / max(left, 1) * 1e6,
+        )
+
+    def _wait(self, *, until_below: int) -> None:
+        give_up_at = time.perf_counter() + _DRAINED_WITHIN_SECONDS
+        while until_below and self.waiting() >= until_below:
+            if time.perf_counter() > give_up_at:
+                raise TimeoutError("the backlog was not drained")
+            time.sleep(0.05)
+
+    def _processor_seconds(self) -> tuple[float, float]:
+        server = self.stack.postgres.child
+        return (
+            processor_time.used_seconds([child.pid for child in self.workers if child.pid]),
+            processor_time.used_seconds([server.pid] if server else []),
+        )
 
     def api(self, seconds: float) -> Run:
         side = self._world.http_side("api", self.web, self.requests, database=self.stack.postgres)
@@ -171,27 +189,26 @@ def drained(world: World, options: Options) -> list[Row]:
         for stage, what in (("LEGACY_FIRST", "to the ledger"), ("NEW_FIRST", "to the legacy")):
             cutover.set_stage(stage)
             cutover.drain()
-            rates: list[float] = []
 
             def peak(seconds: float) -> Run:
                 cutover.stop_workers()
                 return cutover.api(seconds)
 
-            def drain(seconds: float, rates: list[float] = rates) -> Run:
+            def drain(seconds: float) -> Run:
                 cutover.start_workers()
-                rates.append(cutover.drain())
-                return Run(rate=rates[-1])
+                return cutover.drain()
 
             sides = [Side(name="the API's peak", run=peak), Side(name=f"drained {what}", run=drain)]
             measured = compare.interleaved(
                 sides, seconds=options.seconds, rounds=options.rounds, tell=options.tell
             )
-            row = against(
-                "P10",
-                f"backlog {what}, {len(cutover.workers)} children",
-                measured[f"drained {what}"],
-                measured["the API's peak"],
-                least=1.5,
+            rows.append(
+                against(
+                    "P10",
+                    f"backlog {what}, {len(cutover.workers)} children",
+                    measured[f"drained {what}"],
+                    measured["the API's peak"],
+                    least=1.5,
+                )
             )
-            rows.append(replace(row, details={**row.details, "drained": rates}))
     return rows
