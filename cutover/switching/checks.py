@@ -16,7 +16,7 @@ from django_redis import get_redis_connection
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
-from cutover import callers, callers_report
+from cutover import callers, callers_report, shadowing, verifying
 from cutover.mirroring import tail
 from cutover.models import Difference, FoundBy, JournalEntry, Mismatch, Run, RunKind, Stage
 from cutover.routes import CurrentRoute
@@ -34,6 +34,7 @@ OLDEST_WAITING_SECONDS: Final = 10.0
 TAIL_AT_MOST_SECONDS: Final = 30.0
 VERIFIED_AT_MOST_HOURS: Final = 24.0
 CALLERS_SINCE_DAYS: Final = 2
+SHADOW_SINCE_DAYS: Final = 2
 _ASK_WORKERS_SECONDS: Final = 1.0
 _WORKERS_KEPT_SECONDS: Final = 5.0
 _QUEUE: Final = "mirror"
@@ -160,19 +161,16 @@ def _delta(route: CurrentRoute) -> _Found:
 
 
 def _verification(route: CurrentRoute) -> _Found:
-    run = (
-        Run.objects.filter(kind=RunKind.VERIFICATION, finished_at__isnull=False, last_error="")
-        .order_by("-finished_at")
-        .first()
-    )
-    if run is None or run.finished_at is None:
+    result = verifying.last_result()
+    if result is None:
         return _Found(is_green=False, number=None, sentence="Both sides were never compared to the end.")
-    hours = _hours_since(run.finished_at)
+    hours = _hours_since(result.finished_at)
+    asked = f"at most {VERIFIED_AT_MOST_HOURS:.0f} hours and all accounts are asked for"
+    what = "A sample of the accounts was" if result.is_sample else "All accounts were"
     return _Found(
-        is_green=hours <= VERIFIED_AT_MOST_HOURS,
+        is_green=hours <= VERIFIED_AT_MOST_HOURS and not result.is_sample,
         number=round(hours, 2),
-        sentence=f"Both sides were last compared {hours:.1f} hours ago"
-        f" (at most {VERIFIED_AT_MOST_HOURS:.0f} are asked for).",
+        sentence=f"{what} last compared {hours:.1f} hours ago ({asked}).",
     )
 
 
@@ -181,10 +179,20 @@ def _mismatches(route: CurrentRoute) -> _Found:
 
 
 def _shadow(route: CurrentRoute) -> _Found:
+    since = callers.today(clock.now()) - timedelta(days=SHADOW_SINCE_DAYS - 1)
+    if not shadowing.counted(since=since).compared:
+        return _Found(
+            is_green=False, number=None, sentence=f"No read was compared in {SHADOW_SINCE_DAYS} days."
+        )
     return _open_mismatches("reads differed in the shadow compare and are open", found_by=FoundBy.SHADOW)
 
 
 def _month(route: CurrentRoute) -> _Found:
+    result = verifying.last_result()
+    if result is None or result.is_sample:
+        return _Found(
+            is_green=False, number=None, sentence="The last verification did not compare the months."
+        )
     return _open_mismatches("differences of monthly totals are open", found_by=FoundBy.RECONCILE)
 
 

@@ -108,6 +108,7 @@ TABLE: dict[str, Row] = {
     "control_room": Row(OF_CUTOVER),
     "control_room_act": Row({OPERATOR, APPROVER, SUPERUSER}, answer=404),
     "control_room_doubt": Row(OF_CUTOVER, answer=404),
+    "control_room_month": Row(OF_CUTOVER),
     "control_room_journal": Row(OF_CUTOVER),
 }
 #: What a stranger gets where that is not the way to the login: who is not signed in cannot sign out.

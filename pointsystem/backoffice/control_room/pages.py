@@ -32,6 +32,13 @@ register(
         group=CUTOVER,
     ),
     Page(
+        route="control-room/month/",
+        name="control_room_month",
+        view=views.month,
+        permissions=_SEE,
+        group=CUTOVER,
+    ),
+    Page(
         route="control-room/journal.csv",
         name="control_room_journal",
         view=views.journal,

@@ -9,7 +9,7 @@ from django.db.models import Count
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from cutover import callers, callers_report, doubts, routes, switching
+from cutover import callers, callers_report, doubts, routes, shadowing, switching
 from cutover.mirroring import handling
 from cutover.mirroring import status as mirroring
 from cutover.models import Direction, FoundBy, JournalEntry, Mismatch, Run, RunKind, Stage
@@ -120,6 +120,7 @@ class Situation:
     differences: Sequence[Difference]
     months: Sequence[MonthDifference]
     shadow_open: int
+    shadow: shadowing.Counted
     callers: callers_report.Report
     journal: Sequence[JournalEntry]
     read_at: datetime
@@ -128,6 +129,7 @@ class Situation:
 def read(*, cohort: str) -> Situation:
     """Raises UnknownCohort and DatabaseError."""
     status = switching.status(cohort=cohort)
+    lately = callers.today(clock.now()) - timedelta(days=CALLERS_SINCE_DAYS - 1)
     route = status.route
     backlogs, applied = mirroring.backlogs(cohort=cohort), mirroring.flows(cohort=cohort)
     latest = [Run.objects.filter(kind=kind).order_by("-id").first() for kind in RunKind]
@@ -149,9 +151,8 @@ def read(*, cohort: str) -> Situation:
         differences=_differences(),
         months=_months(),
         shadow_open=Mismatch.objects.filter(resolved_at__isnull=True, found_by=FoundBy.SHADOW).count(),
-        callers=callers_report.report(
-            since=callers.today(clock.now()) - timedelta(days=CALLERS_SINCE_DAYS - 1)
-        ),
+        shadow=shadowing.counted(since=lately),
+        callers=callers_report.report(since=lately),
         journal=switching.entries(cohort=cohort, limit=SHOWN_ENTRIES),
         read_at=timezone.now(),
     )

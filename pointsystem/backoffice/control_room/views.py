@@ -22,8 +22,9 @@ from cutover.models import DEFAULT_COHORT
 from cutover.switching import Plan, SwitchRefused
 from cutover.switching.errors import UnknownCohort
 from ledger import clock
+from legacy_bridge.errors import LegacyError
 from pointsystem.backoffice import audit
-from pointsystem.backoffice.control_room import acts, flows, situation, words
+from pointsystem.backoffice.control_room import acts, flows, months, situation, words
 from pointsystem.backoffice.control_room.acts import ACTS, Act
 
 
@@ -223,6 +224,31 @@ def _decide(request: HttpRequest, operation_id: UUID, form: DoubtForm) -> None:
             after={"decided": "applied" if is_applied else "not applied", "row_id": row_id or None},
             request=request,
         )
+
+
+@require_safe
+def month(request: HttpRequest) -> HttpResponse:
+    """One month of both sides; the legacy is asked, so this is a page of its own."""
+    title = _("Monthly totals of both sides")
+    if not settings.HAS_LEGACY:
+        return _page(request, "without_legacy.html", title=title)
+    of = months.asked_for(request.GET.get("month", ""))
+    if of is None:
+        raise Http404(_("This is no month that has begun."))
+    shown, problem = None, ""
+    try:
+        shown = months.read(of)
+    except LegacyError as error:
+        problem = _("The legacy does not answer: %s") % str(error)[:200]
+    return _page(
+        request,
+        "month.html",
+        title=title,
+        shown=shown,
+        problem=problem,
+        room_address=_address(DEFAULT_COHORT),
+        status=503 if problem else 200,
+    )
 
 
 @require_safe

@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 
+from cutover import face, intents
 from cutover.models import JournalEntry, MirrorMessage, Route
 from ledger.database import fetch_all
+from ledger.errors import OutcomeUnknown
+from ledger.models import Operation
+from legacy_bridge import configured, sessions
 from pointsystem.backoffice.models import AuditEntry
+from tests.cutover.legacy_calls import lose_answer
+from tests.factories import ClientFactory, EarnFactory
 
 pytestmark = pytest.mark.usefixtures("legacy_only")
 
@@ -194,6 +200,46 @@ def test_a_cohort_that_is_not_is_not_found(browser: Any) -> None:
     operator = browser("operator")
     assert operator.get("/admin/control-room/", {"cohort": "nobody"}).status_code == 404
     assert operator.get("/admin/control-room/act/rollback/", {"cohort": "nobody"}).status_code == 404
+
+
+def test_a_month_is_compared_on_its_own_page(browser: Any) -> None:
+    auditor = browser("auditor")
+    page = auditor.get("/admin/control-room/month/", {"month": "2019-02"})
+    assert page.status_code == 200
+    assert "Neither side has anything in this month." in page.content.decode()
+    for wrong in ("2999-01", "2019-13", "x", "2019-1"):
+        assert auditor.get("/admin/control-room/month/", {"month": wrong}).status_code == 404
+
+
+def test_a_doubt_is_decided_with_what_is_known_of_it(
+    browser: Any, with_members: Any, make_cohort: Any
+) -> None:
+    cohort = make_cohort()
+    (number,) = with_members(cohort, 1)
+    command = EarnFactory(client_id=ClientFactory().id, account_number=number, points=30)
+    with pytest.MonkeyPatch.context() as patch:
+        lose_answer(patch, done=True)
+        with pytest.raises(OutcomeUnknown):
+            face.execute(command)
+    intents.doubt(
+        operation_id=command.operation_id, why="Nobody knows.", evidence={"row_ids": ["7"]}, attempt=1
+    )
+    operator = browser("operator")
+    assert "Nobody knows." in room(operator, cohort)
+    address = f"/admin/control-room/doubts/{command.operation_id}/"
+    assert "row_ids" in operator.get(address).content.decode()
+    assert browser("auditor").post(address, {"decision": "applied"}).status_code == 403
+
+    given = {"decision": "applied", "reason": "I looked."}
+    assert operator.post(address, given).status_code == 409
+    assert operator.post(address, {**given, "row_id": "999999"}).status_code == 409
+    with sessions.session() as session:
+        row = configured.adapter().last_row_id(session, account_number=number)
+    assert operator.post(address, {**given, "row_id": row}).status_code == 302
+    assert Operation.objects.get(id=command.operation_id).state == "completed"
+    trail = AuditEntry.objects.get(subject_id=str(command.operation_id))
+    assert (trail.action, trail.reason, trail.after["row_id"]) == ("doubt.decided", "I looked.", row)
+    assert operator.get(address).status_code == 404
 
 
 def test_without_a_legacy_there_is_nothing_to_switch(browser: Any, settings: Any) -> None:
