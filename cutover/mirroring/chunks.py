@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import structlog
+
 from cutover.mirroring import attempts, lanes, messages
 from cutover.mirroring.messages import Waiting
 from ledger import crash_points
@@ -16,6 +18,8 @@ from legacy_bridge import errors, giving, sessions
 from legacy_bridge.adapter import LegacyAdapter
 from legacy_bridge.dialects import RaisedError
 from legacy_bridge.records import Decision, Request
+
+log = structlog.get_logger(__name__)
 
 #: So many calls in a row without an answer mean that the legacy is away.
 FAILURES_OF_ONE_CAUSE: Final = 3
@@ -170,6 +174,10 @@ class _Work:
                 decision = giving.give(self.adapter, session, request)
         except errors.LegacyError as error:
             return Tried(message, lane.session, error)
+        except Exception as error:
+            # A mistake of ours stops one account, and may have come after the legacy had done it.
+            log.exception("mirror_call_stumbled", message=message.id)
+            return Tried(message, lane.session, errors.OutcomeUnknown(f"{type(error).__name__}: {error}"))
         crash_points.reach("mirror.to_legacy.told")
         self.tell_row(message, decision)
         return Tried(message, lane.session, decision)

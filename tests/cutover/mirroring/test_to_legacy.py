@@ -360,3 +360,18 @@ def test_a_legacy_that_cannot_be_asked_leaves_what_is_unknown_for_later(
     make_due(number)
     assert tell(number) == 1
     assert [points for _, points, _ in rows_of(number)] == [100]
+
+
+def test_a_mistake_within_a_call_stops_one_account_and_is_asked_for_later(
+    mine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = mine["account_number"]
+    earn = face.execute(EarnFactory(**mine, points=100)).operation
+    lose_answer(monkeypatch, done=True, error=ValueError("a mistake"))
+
+    assert tell(number) == 0
+
+    assert (message_of(earn.id).state, message_of(earn.id).session != "") == ("waiting", True)
+    make_due(number)
+    assert tell(number) == 1
+    assert [points for _, points, _ in rows_of(number)] == [100]
