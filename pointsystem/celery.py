@@ -54,6 +54,7 @@ app.conf.update(
         "ledger.tasks.sweep_stale_balances": {"queue": "refresh"},
         "ledger.tasks.refresh_balances": {"queue": "refresh"},
         "backoffice.tasks.run_mass_grant": {"queue": "migrate"},
+        "backoffice.tasks.sum_months": {"queue": "migrate"},
         "backoffice.tasks.sweep": {"queue": "commands"},
     },
     task_serializer="json",
@@ -99,6 +100,11 @@ app.conf.update(
             "task": "backoffice.tasks.sweep",
             "schedule": 5.0,
             "options": {"queue": "commands", "expires": 5},
+        },
+        "sum-months": {
+            "task": "backoffice.tasks.sum_months",
+            "schedule": 3600.0,
+            "options": {"queue": "migrate", "expires": 3600},
         },
     },
 )

@@ -1,3 +1,4 @@
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
@@ -66,6 +67,11 @@ class Entry(models.Model):
                 condition=Q(balance_after__gte=0), name="entry_balance_after_not_negative"
             ),
             models.CheckConstraint(condition=Q(sequence__gte=1), name="entry_sequence_is_positive"),
+        ]
+        indexes = [
+            # What was posted since: rows lie in the order in which they were posted, so a few bytes for many
+            # of them suffice, and an insert costs next to nothing.
+            BrinIndex(fields=["posted_at"], name="entry_by_posting", autosummarize=True, pages_per_range=32),
         ]
 
     def __str__(self) -> str:

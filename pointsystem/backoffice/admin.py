@@ -8,9 +8,10 @@ from django.contrib import admin
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from pointsystem.backoffice.editing import clients, people, reasons, trail
+from pointsystem.backoffice.finance import pages as finance
 from pointsystem.backoffice.support import pages as support
 
-__all__ = ["support", "trail"]
+__all__ = ["finance", "support", "trail"]
 
 if apps.is_installed("cutover"):
     # It reads and acts through the cutover, which may be left out.

@@ -1,5 +1,5 @@
-"""What the back office keeps: the audit trail, and what the support desk asked for. Everything else belongs
-to the apps below."""
+"""What the back office keeps: the audit trail, what the support desk asked for, and sums by month for
+finance. Everything else belongs to the apps below."""
 
 from typing import TYPE_CHECKING
 
@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from pointsystem.backoffice.finance.models import MonthsSummed, MonthSum
 from pointsystem.backoffice.support.models import (
     ApprovalRequest,
     Confirmation,
@@ -21,7 +22,16 @@ if TYPE_CHECKING:
 #: Tables on which the database itself refuses UPDATE, DELETE and TRUNCATE, by trigger and by privilege.
 INSERT_ONLY_TABLES = ("backoffice_audit_entry", "backoffice_confirmation")
 
-__all__ = ["ApprovalRequest", "AuditEntry", "Capability", "Confirmation", "MassGrant", "MassGrantRow"]
+__all__ = [
+    "ApprovalRequest",
+    "AuditEntry",
+    "Capability",
+    "Confirmation",
+    "MassGrant",
+    "MassGrantRow",
+    "MonthSum",
+    "MonthsSummed",
+]
 
 
 class Capability(models.Model):

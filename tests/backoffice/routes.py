@@ -56,6 +56,8 @@ class Things:
             "id": user.id,
             "client_id": client.id,
             "kind": "grant",
+            "table": "age",
+            "month": "2026-03",
             "app_label": "ledger",
             "content_type_id": 1,
         }

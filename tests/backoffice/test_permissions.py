@@ -24,6 +24,7 @@ NOBODY: set[str] = set()
 OF_LEDGER = {*ROLES, SUPERUSER}
 OF_CLIENTS = {OPERATOR, AUDITOR, SUPERUSER}
 OF_CUTOVER = {OPERATOR, APPROVER, AUDITOR, SUPERUSER}
+OF_FINANCE = {FINANCE, AUDITOR, SUPERUSER}
 OF_PEOPLE = {AUDITOR, SUPERUSER}
 OPERATORS = {OPERATOR, SUPERUSER}
 MOVERS = {SUPPORT, LEAD, SUPERUSER}
@@ -110,6 +111,11 @@ TABLE: dict[str, Row] = {
     "control_room_doubt": Row(OF_CUTOVER, answer=404),
     "control_room_month": Row(OF_CUTOVER),
     "control_room_journal": Row(OF_CUTOVER),
+    "finance_roll_forward": Row(OF_FINANCE),
+    "finance_roll_forward_file": Row(OF_FINANCE),
+    "finance_month": Row(OF_FINANCE),
+    "finance_liability": Row(OF_FINANCE),
+    "finance_liability_file": Row(OF_FINANCE),
 }
 #: What a stranger gets where that is not the way to the login: who is not signed in cannot sign out.
 FOR_STRANGERS = {"login": (200, ""), "logout": (302, "/admin/")}
