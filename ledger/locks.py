@@ -10,7 +10,7 @@ was read before a lock was had is never decided on: rows are read in the stateme
 under READ COMMITTED see everything that committed before.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -39,6 +39,18 @@ ON CONFLICT (account_number) DO NOTHING
 """
 
 
+# The instant of each account's own first operation: a history comes with old ones.
+_OPEN_ACCOUNTS_AT = """
+INSERT INTO ledger_account (
+    account_number, opened_at, status, sequence, balance, outstanding_debt, next_expiry_at, last_recorded_at
+)
+SELECT number, opened_at, 'open', 0, 0, 0, NULL, opened_at
+FROM unnest(%s::text[], %s::timestamptz[]) AS missing(number, opened_at)
+ORDER BY number
+ON CONFLICT (account_number) DO NOTHING
+"""
+
+
 def key_lock(*, client_id: int, idempotency_key: str) -> tuple[str, Parameters]:
     """The statement that waits for a request with the same key."""
     return _LOCK_KEY, [lock_number(client_id=client_id, idempotency_key=idempotency_key)]
@@ -52,6 +64,11 @@ def account_locks(account_numbers: Collection[str]) -> tuple[str, Parameters]:
 def open_accounts(account_numbers: Collection[str], *, now: datetime) -> None:
     """Open accounts that were never seen. Whoever comes second waits, and changes nothing."""
     fetch_all(_OPEN_ACCOUNTS, {"numbers": list(account_numbers), "now": now})
+
+
+def open_accounts_at(opened_at: Mapping[str, datetime]) -> None:
+    """The same, each at an instant of its own."""
+    fetch_all(_OPEN_ACCOUNTS_AT, [list(opened_at), list(opened_at.values())])
 
 
 def books(rows: Collection[tuple[Any, ...]]) -> dict[str, Book]:

@@ -421,8 +421,7 @@ def _lock(facts: Sequence[Fact]) -> dict[str, Book]:
     books = locks.books(fetch_all(*locks.account_locks(first)))
     missing = [number for number in first if number not in books]
     if missing:
-        for number in sorted(missing):
-            locks.open_accounts([number], now=first[number])
+        locks.open_accounts_at({number: first[number] for number in missing})
         books = locks.books(fetch_all(*locks.account_locks(first)))
     return books
 

@@ -23,8 +23,8 @@ class Command(BaseCommand):
     help = (
         "Copy the full history of every account of the legacy into the ledger, batch by batch, beside live "
         "traffic. It goes on where it was stopped; done again, it changes nothing. With --delta: only what "
-        "became different since. Exit code 0: done; 1: it stopped, time was up, or accounts are left; 2: wrong "
-        "use."
+        "became different since. "
+        "Exit code 0: done; 1: it stopped, time was up, or accounts are left; 2: wrong use."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -73,10 +73,11 @@ class Command(BaseCommand):
 
     def _print(self, done: Progress) -> None:
         state = "done" if done.finished_at else "time is up; it goes on from there"
+        counts = {name: done.counts.get(name, 0) for name in ("corrections", "left", "given_up")}
         self.stdout.write(
             f"{done.kind.label}: {state}. {done.accounts_done:,} accounts, {done.rows_done:,} rows, "
-            f"{done.counts.get('corrections', 0):,} corrections, {done.counts.get('left', 0):,} left for calls "
-            f"under way, {done.counts.get('given_up', 0):,} given up"
+            f"{counts['corrections']:,} corrections, {counts['left']:,} left for calls under way, "
+            f"{counts['given_up']:,} given up"
         )
 
 

@@ -4,10 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.cutover.conftest import at_own_database, legacy_only, own_database  # noqa: F401
-from tests.legacy_bridge.conftest import _databases, legacy_database  # noqa: F401
-
 
 @pytest.fixture
-def legacy(legacy_only: Any) -> Any:  # noqa: F811
+def legacy(legacy_only: Any) -> Any:
+    """The reference legacy, which decides."""
     return legacy_only
