@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, OperationalError, transaction
+from django.db import DatabaseError, OperationalError, transaction
 
 from cutover import routes
 from cutover.models import Stage
@@ -135,7 +135,7 @@ def change(
         if is_lock_timeout(error):
             raise NotDrained("Operations under way did not end in time. Try again.") from error
         raise
-    except (IntegrityError, DatabaseError) as error:
+    except DatabaseError as error:
         name = violated_constraint(error)
         if name is not None and name.startswith("route_"):
             raise IllegalMove(f"The database refuses this move ({name}).") from error

@@ -14,7 +14,7 @@ import pytest
 from django.db import connections
 
 from cutover import face, routes, switching
-from cutover.models import JournalEntry, Route
+from cutover.models import JournalEntry, Member, Route
 from cutover.switching import errors
 from ledger.database import fetch_all
 from ledger.errors import Refusal
@@ -166,20 +166,8 @@ def _stages_by_epoch(cohort: str, *, first: str) -> dict[int, str]:
 def test_a_killed_switch_leaves_old_or_new(
     point: str, is_after: bool, make_cohort: Any, own_database: dict[str, str], legacy_url: str
 ) -> None:
-    from pointsystem.embedded.stack import ROOT
-
     cohort = make_cohort("NEW_FIRST")
-    environment = {
-        **os.environ,
-        **own_database,
-        "LEGACY_DATABASE_URL": legacy_url,
-        "POINTS_STACK": "test",
-        "POINTS_CRASH_POINT": f"{point}:1",
-    }
-    command = [sys.executable, str(ROOT / "manage.py"), "cutover", "rollback", "--cohort", cohort]
-    killed = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=60, check=False)
-
-    assert killed.returncode == -9, killed.stderr.decode()
+    kill_at(point, own_database, legacy_url, "rollback", "--cohort", cohort)
     route = Route.objects.get(cohort=cohort)
     told = list(JournalEntry.objects.filter(cohort=cohort).values_list("result", "epoch"))
     if is_after:
@@ -190,3 +178,49 @@ def test_a_killed_switch_leaves_old_or_new(
         switching.rollback(cohort=cohort, **WHO)
         assert Route.objects.get(cohort=cohort).stage == "LEGACY_FIRST"
     connections["default"].close()
+
+
+@pytest.mark.parametrize(
+    ("point", "is_after"), [("assign.locked", False), ("assign.moved", False), ("assign.committed", True)]
+)
+def test_a_killed_assignment_leaves_each_account_in_one_cohort_and_goes_on(
+    point: str,
+    is_after: bool,
+    make_cohort: Any,
+    with_members: Any,
+    own_database: dict[str, str],
+    legacy_url: str,
+) -> None:
+    source = make_cohort("NEW_FIRST")
+    to = f"{source}-k"
+    numbers = with_members(source, 3)
+    named = [f"--account={number}" for number in numbers]
+    kill_at(point, own_database, legacy_url, "assign", "--cohort", source, "--to", to, *named)
+
+    of_cohort = dict(
+        Member.objects.filter(account_number__in=numbers).values_list("account_number", "cohort")
+    )
+    told = JournalEntry.objects.filter(cohort__in=[source, to], result="done")
+    assert of_cohort == dict.fromkeys(numbers, to if is_after else source)
+    assert told.count() == (2 if is_after else 0)
+    # Whoever held it is dead; its lease ends by itself.
+    fetch_all("UPDATE cutover_run SET leased_until = clock_timestamp() WHERE finished_at IS NULL")
+    switching.assign(cohort=source, to=to, choice=switching.Choice(accounts=tuple(numbers)), **WHO)
+    assert Member.objects.filter(cohort=to).count() == 3
+    connections["default"].close()
+
+
+def kill_at(point: str, database: dict[str, str], legacy_url: str, *arguments: str) -> None:
+    """Run the command in a process of its own, which kills itself there."""
+    from pointsystem.embedded.stack import ROOT
+
+    environment = {
+        **os.environ,
+        **database,
+        "LEGACY_DATABASE_URL": legacy_url,
+        "POINTS_STACK": "test",
+        "POINTS_CRASH_POINT": f"{point}:1",
+    }
+    command = [sys.executable, str(ROOT / "manage.py"), "cutover", *arguments]
+    killed = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert killed.returncode == -9, killed.stderr.decode()
