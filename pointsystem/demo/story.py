@@ -22,14 +22,15 @@ from pointsystem.demo.traffic import Caller
 
 #: The procedures alone until then.
 API_OPENS: Final = date(1997, 10, 1)
-EVERYBODY_DAYS: Final = (date(1997, 7, 1), date(1997, 12, 1))
+EVERYBODY_DAY: Final = date(1997, 7, 1)
+LOYAL_DAY: Final = date(1997, 12, 1)
 FREEZE_DAY: Final = date(1998, 1, 14)
 
 STORMS: Final = 4
 CANCELS_OF_AN_AGE: Final = 3
 COUPONS: Final = 40
 COUPON_POINTS: Final = 100
-EVENT_SHARE: Final = 0.1
+LOYAL_SHARE: Final = 0.1
 
 #: Ages of the story: spends that were made within one are cancelled in the later ones. Between them stages
 #: were changed, and nobody can say beforehand which side a spend met.
@@ -77,7 +78,7 @@ class Story:
 
     def __post_init__(self) -> None:
         self.days = {
-            EVERYBODY_DAYS[0]: self._give_everybody,
+            EVERYBODY_DAY: lambda: self.replay.hold_event(sorted(self.replay.ordered)),
             API_OPENS: self._open_api,
             date(1997, 10, 6): lambda: self._move("order"),
             date(1997, 10, 13): lambda: self._move("front"),
@@ -86,8 +87,9 @@ class Story:
             date(1997, 10, 29): self._look_closely,
             date(1997, 11, 5): self._move_history,
             date(1997, 11, 26): self.control.wait,
-            EVERYBODY_DAYS[1]: self._give_everybody,
+            LOYAL_DAY: lambda: self.replay.hold_event(self._loyal()),
             date(1997, 12, 10): lambda: self._begin("to LEGACY_FIRST", self.control.advance),
+            date(1997, 12, 11): lambda: self._begin("caught up", self.control.catch_up),
             date(1997, 12, 17): self.control.wait,
             date(1997, 12, 18): lambda: self._move("voucher"),
             date(1997, 12, 19): self._look_closely,
@@ -159,11 +161,7 @@ class Story:
         """Spends are refused, earns and cancels queue, both sides are compared, and the switch is made."""
         self.control.wait()
         replay = self.replay
-        event = sorted(
-            number
-            for number in replay.ordered - {*replay.day.account_numbers}
-            if draw("loyal", number) < EVENT_SHARE
-        )
+        event = self._loyal()
         coupons = self._who_can_pay(COUPON_POINTS, event)
         self.control.begin("freeze", self.control.freeze)
         self.control.wait()
@@ -178,6 +176,7 @@ class Story:
             f"Frozen: {self.freeze.in_inbox:,} earns and cancels wait in the inbox,"
             f" {self.freeze.refused_spends} spends were refused"
         )
+        self.control.begin("caught up in the freeze", self.control.catch_up)
         self.control.begin("verification in the freeze", self.control.verify)
         self.control.wait()
         self._compare("in the freeze")
@@ -279,8 +278,10 @@ class Story:
         self.to_cancel[age, stage] += len(chosen)
         self.cancelled[age, stage] += sum(replay.traffic.each(cancel, chosen))
 
-    def _give_everybody(self) -> None:
-        self.replay.hold_event(sorted(self.replay.ordered))
+    def _loyal(self) -> list[str]:
+        """Some of the customers who have no other business today."""
+        others = self.replay.ordered - {*self.replay.day.account_numbers}
+        return sorted(number for number in others if draw("loyal", number) < LOYAL_SHARE)
 
     def _begin(self, name: str, work: Callable[[Step], None]) -> None:
         self.control.begin(name, work)

@@ -1,18 +1,22 @@
 """What the demo does to the point system other than through it: the two clocks, and the jobs of the night."""
 
+import threading
 import time
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from typing import Final
 
 import psycopg
 
 from cutover import routes
+from cutover.models import Stage
 from ledger import clock, expiry
 from ledger.database import fetch_all, fetch_one
 from ledger.tasks import expire_points
 from pointsystem.demo.procedures import Procedures
 from pointsystem.demo.timeline import ZONE, month_of
 
+TILLS: Final = 2
 _WAIT_SECONDS: Final = 120.0
 _RING_AGAIN_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.02
@@ -48,20 +52,38 @@ class World:
         for execute in (self._clock.execute, fetch_all):
             execute("SET synchronous_commit = off")
         self.now = datetime.now(tz=ZONE)
+        #: One for each till, which holds it while somebody is served.
+        self.tills = [threading.Lock() for _ in range(TILLS)]
 
     def set_clock(self, instant: datetime) -> None:
-        """Move both clocks, once the legacy was told all that was decided before. Raises NotSettled."""
+        """Move both clocks, once the legacy was told all that was decided before. Raises NotSettled.
+
+        Nobody is served in the moment between two months: it would be another month on each side.
+        """
+        with ExitStack() as stack:
+            if month_of(instant) != month_of(self.now):
+                self.close_tills(stack)
+            self._move(instant)
+
+    def close_tills(self, stack: ExitStack) -> None:
+        """Nobody is served at the tills until the end of `stack`."""
+        for till in self.tills:
+            stack.enter_context(till)
+
+    def _move(self, instant: datetime) -> None:
         self._wait_until_legacy_is_told()
         clock.set_simulated(instant=instant)
         self._clock.execute(_STOP_CLOCK, [local(instant)])
         self.now = instant
 
     def expire(self) -> None:
-        """Post what has lapsed: by the nightly job of the side that decides. Raises NotSettled."""
-        if routes.current().legacy_decides:
-            self._procedures.expire(until=local(self.now) - timedelta(minutes=1))
-        else:
+        """Post what has lapsed, by the nightly job of the side that decides. Where the legacy follows, points
+        lapse there by its own job, which goes on as before. Raises NotSettled."""
+        route = routes.current()
+        if not route.legacy_decides:
             self._have_ledger_expire()
+        if route.stage is not Stage.NEW_ONLY:
+            self._procedures.expire(until=local(self.now) - timedelta(minutes=1))
 
     def close_month(self) -> None:
         """The legacy's own statistics of the month that ends: its jobs run on as long as it is there."""
@@ -105,4 +127,4 @@ class World:
 
     def _is_told_no_more(self) -> bool:
         route = routes.current()
-        return route.is_finished or route.stage == "NEW_ONLY"
+        return route.is_finished or route.stage is Stage.NEW_ONLY

@@ -30,6 +30,7 @@ pytestmark = [
 ]
 
 ORDERS = 200
+PROOFS = 18
 # Generous: what is waited for is an end, and a busy machine may take long to get there.
 RUN_SECONDS = 600
 ORDERS_FILE = ROOT / "pointsystem" / "demo" / "data" / "CDNOW_sample.txt"
@@ -90,7 +91,7 @@ def _wait(demo: Demo) -> Ended:
 
 def _tamper(demo: Demo) -> None:
     """Give somebody who orders no more a point that nobody granted, as only the owner of the tables can."""
-    demo.wait_for("1997-04")
+    demo.wait_for("cutover thaw")
     with psycopg.connect(demo.environment()["MIGRATE_DATABASE_URL"], autocommit=True) as connection:
         changed = connection.execute(
             "UPDATE ledger_account SET balance = balance + 1 WHERE account_number = 'CD-0003' RETURNING id"
@@ -113,7 +114,7 @@ def test_proves_an_honest_run(ended: tuple[Ended, Ended]) -> None:
     assert honest.code == 0, honest.text
     assert "Every proof holds." in honest.text
     proofs = honest.text.split("\nProofs\n")[1]
-    assert proofs.count("  holds    ") == 8
+    assert proofs.count("  holds    ") == PROOFS
     assert "BROKEN" not in proofs
     assert "unknown" not in proofs
 
@@ -128,7 +129,12 @@ def test_prints_the_totals_that_orders_and_answers_amount_to(ended: tuple[Ended,
         return sum(line["points"] for line in done if line["kind"] == kind)
 
     rows = [row.split() for row in ORDERS_FILE.read_text().splitlines()[:ORDERS]]
-    rewards = [line for line in done if line["key"].startswith("order-") and line["key"].endswith(":earn")]
+    rewards = [
+        line
+        for line in done
+        if line["kind"] == "earn"
+        and (line.get("key", line["operation_id"]).removeprefix("direct:earn:").startswith("order-"))
+    ]
     assert sum(line["points"] for line in rewards) == sum(int(row[4].replace(".", "")) // 10 for row in rows)
 
     assert honest.total("issued") == points("earn")
@@ -149,6 +155,30 @@ def test_every_rule_is_met(ended: tuple[Ended, Ended]) -> None:
     assert {("transfer", 201), ("settled", 200), ("repeat", 201), ("balance", 200)} <= met
     parts = [line for line in lines if line["kind"] == "cancel"]
     assert {"points" in line for line in parts} == {True, False}, "whole and partial"
+
+
+def test_every_stage_is_gone_through_and_one_of_them_twice(ended: tuple[Ended, Ended]) -> None:
+    moves = re.findall(r"`cutover (?:advance|rollback)`: (\w+) -> (\w+), epoch", ended[0].text)
+    assert moves == [
+        ("LEGACY_ONLY", "LEGACY_FIRST"),
+        ("LEGACY_FIRST", "NEW_FIRST"),
+        ("NEW_FIRST", "LEGACY_FIRST"),
+        ("LEGACY_FIRST", "NEW_FIRST"),
+        ("NEW_FIRST", "NEW_ONLY"),
+    ]
+    assert "`cutover finish`" in ended[0].text
+
+
+def test_services_leave_the_procedures_one_after_the_other(ended: tuple[Ended, Ended]) -> None:
+    with open(ended[0].data_dir / "report" / "client-log.jsonl") as log:
+        lines = [json.loads(line) for line in log]
+    earns = [line for line in lines if line["kind"] == "earn"]
+    direct = [line for line in earns if "row" in line]
+    through_api = [line for line in earns if "key" in line]
+    assert direct
+    assert through_api
+    assert not [line for line in direct if line["at"] >= "1997-12-18"]
+    assert not [line for line in through_api if line["at"] < "1997-10-01"]
 
 
 def test_draws_the_months(ended: tuple[Ended, Ended]) -> None:
