@@ -26,10 +26,12 @@ _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 _LOOKED_AT: Final = 5000
 
+# Account by account, and never as a join: with figures of an empty table, as in the first minutes of a
+# backlog, the planner would compare every message with every other.
 # Only where somebody follows in that direction, or where the last of an old direction is still owed.
 _CLAIM: Final = """
-WITH due AS (
-    SELECT message.id, message.account_number
+WITH due AS MATERIALIZED (
+    SELECT message.account_number
     FROM cutover_message AS message
     LEFT JOIN cutover_member AS member ON member.account_number = message.account_number
     JOIN cutover_route AS route ON route.cohort = coalesce(member.cohort, 'default')
@@ -40,21 +42,25 @@ WITH due AS (
         END
     ORDER BY message.due_at
     LIMIT %(looked_at)s
-), first AS (
-    SELECT message.id FROM due JOIN cutover_message AS message ON message.id = due.id
-    WHERE message.state = 'waiting' AND message.due_at <= clock_timestamp()
-        AND NOT EXISTS (
-            SELECT FROM cutover_message AS earlier
-            WHERE earlier.account_number = due.account_number AND earlier.id < due.id
-                AND earlier.state IN ('waiting', 'parked')
-        )
-    ORDER BY message.due_at
+), first AS MATERIALIZED (
+    SELECT head.id, head.due_at
+    FROM (SELECT DISTINCT account_number FROM due) AS number
+    CROSS JOIN LATERAL (
+        SELECT id, state, direction, due_at FROM cutover_message
+        WHERE account_number = number.account_number AND state IN ('waiting', 'parked')
+        ORDER BY id LIMIT 1
+    ) AS head
+    WHERE head.state = 'waiting' AND head.direction = %(direction)s AND head.due_at <= clock_timestamp()
+), locked AS MATERIALIZED (
+    SELECT message.id FROM cutover_message AS message
+    WHERE message.id = ANY (ARRAY(SELECT id FROM first ORDER BY due_at LIMIT 4 * %(limit)s))
+        AND message.state = 'waiting' AND message.due_at <= clock_timestamp()
     LIMIT %(limit)s
     FOR UPDATE OF message SKIP LOCKED
 )
 UPDATE cutover_message AS message
 SET due_at = clock_timestamp() + %(lease)s * interval '1 second'
-FROM first WHERE message.id = first.id
+WHERE message.id = ANY (ARRAY(SELECT id FROM locked))
 RETURNING message.id, message.account_number
 """
 # What waits behind a parked message is not looked at again and again.
@@ -66,11 +72,11 @@ WITH behind AS (
         WHERE state = 'waiting' AND direction = %(direction)s AND due_at <= clock_timestamp()
         ORDER BY due_at LIMIT %(looked_at)s
     ) AS message
-    WHERE EXISTS (
-        SELECT FROM cutover_message AS earlier
-        WHERE earlier.account_number = message.account_number AND earlier.id < message.id
-            AND earlier.state = 'parked'
-    )
+    WHERE (
+        SELECT head.state FROM cutover_message AS head
+        WHERE head.account_number = message.account_number AND head.state IN ('waiting', 'parked')
+        ORDER BY head.id LIMIT 1
+    ) = 'parked'
 )
 UPDATE cutover_message AS message SET due_at = clock_timestamp() + interval '1 minute'
 FROM behind WHERE message.id = behind.id AND message.state = 'waiting'
