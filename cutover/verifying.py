@@ -39,7 +39,7 @@ class Result:
     is_sample: bool
     #: How many differences of each class it saw.
     differences: dict[Difference, int]
-    #: Real differences that are open now, found by a verification.
+    #: Real differences of accounts and months that are open now.
     real_open: int
 
     @property
@@ -92,13 +92,16 @@ def last_result() -> Result | None:
     done = runs.latest_finished(RunKind.VERIFICATION)
     if done is None or done.finished_at is None:
         return None
-    open_now = mismatches.open_counts().get(FoundBy.VERIFICATION, {})
+    open_now = mismatches.open_counts()
     return Result(
         finished_at=done.finished_at,
         accounts=int(done.counts.get("compared", 0)),
         is_sample=done.parameters.get("sample") is not None,
         differences={kind: int(done.counts.get(kind.value, 0)) for kind in Difference},
-        real_open=open_now.get(Difference.REAL, 0),
+        real_open=sum(
+            open_now.get(found_by, {}).get(Difference.REAL, 0)
+            for found_by in (FoundBy.VERIFICATION, FoundBy.RECONCILE)
+        ),
     )
 
 
@@ -173,6 +176,6 @@ def _behind(found: Found) -> Found:
 
 def _through_months(adapter: LegacyAdapter, session: Session, held: HeldRun) -> None:
     found = [each for month in reconciling.all_months(adapter, session) for each in month.unexplained()]
-    gone = mismatches.look(account_numbers=[""], found=found, found_by=FoundBy.VERIFICATION)
+    gone = mismatches.look(account_numbers=[""], found=found, found_by=FoundBy.RECONCILE)
     _count(held.counts, found, compared=0, gone=gone)
     held.advance(cursor=held.cursor, accounts=0, rows=0)
