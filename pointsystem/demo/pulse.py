@@ -85,6 +85,8 @@ class Till:
         if answer.status == 202:
             with self._lock:
                 self.accepted.append((answer.text("id") or "", account_number, earn))
+        else:
+            self._look(caller, account_number)
         if not pays:
             return
         spend = services.spend(
@@ -110,6 +112,18 @@ class Till:
         if answer.status == 202:
             with self._lock:
                 self.accepted.append((answer.text("id") or "", account_number, cancel))
+
+    def _look(self, caller: Caller, account_number: str) -> None:
+        with self._mine.till:
+            answer = caller.send(services.balance(account_number, service="till"))
+        line = Line(
+            at=self._world.now,
+            kind="balance",
+            account_number=account_number,
+            status=answer.status,
+            available=answer.whole("available"),
+        )
+        self._journal.write(line)
 
     def _do(
         self, caller: Caller, call: Call, kind: Kind, account_number: str, *, cancels: str | None = None

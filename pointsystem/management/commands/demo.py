@@ -19,6 +19,8 @@ from pointsystem.embedded.processes import StackError, die_with_parent
 from pointsystem.embedded.stack import ROOT, Stack
 
 CLIENTS = 8
+#: A shop with few reads a second: enough of them are to be compared between two stages.
+SHADOW_SAMPLE = "0.3"
 MOST_CLIENTS = 64
 EXIT_DONE = 0
 EXIT_FOUND_SOMETHING_WRONG = 1
@@ -77,7 +79,11 @@ class Command(BaseCommand):
             self._say("DATABASE_URL is left alone: the demo starts servers of its own.")
         for name in FORGOTTEN:
             os.environ.pop(name, None)
-        settings = {"POINTS_CLOCK": "simulated", "POINTS_TIME_ZONE": TIME_ZONE}
+        settings = {
+            "POINTS_CLOCK": "simulated",
+            "POINTS_TIME_ZONE": TIME_ZONE,
+            "POINTS_SHADOW_SAMPLE": SHADOW_SAMPLE,
+        }
         stack = Stack(data_dir=data_dir, say=self._say, settings=settings, with_legacy=True)
         code = self._run_and_stop(stack, options)
         if not named:
