@@ -80,7 +80,7 @@ def differences(
         if has_lots:
             kept = {ids[lot.lot_id]: lot for lot in legacy.get(number, ())}
             compare = _lots if adapter.tells_shares else _days
-            differ = list(compare(number, kept, held, is_balance_equal=not of_account))
+            differ = list(compare(number, kept, held, is_balance_equal=not of_account, now=now))
             of_account = _without_followers(of_account, differ)
         if of_account:
             found[number] = of_account
@@ -124,7 +124,12 @@ def _without_followers(balance: list[Found], differ: list[Found]) -> list[Found]
 
 
 def _lots(
-    number: str, kept: Mapping[UUID, LegacyLot], held: Sequence[_Held], *, is_balance_equal: bool
+    number: str,
+    kept: Mapping[UUID, LegacyLot],
+    held: Sequence[_Held],
+    *,
+    is_balance_equal: bool,
+    now: datetime,
 ) -> Iterator[Found]:
     here: dict[UUID, list[_Held]] = defaultdict(list)
     for lot in held:
@@ -135,6 +140,11 @@ def _lots(
         remaining = sum(lot.remaining for lot in here.get(lot_id, ()))
         name = of_legacy.lot_id if of_legacy else str(lot_id)
         if rest != remaining:
+            moments = [lot.expires_at for lot in here.get(lot_id, ())]
+            if of_legacy is not None:
+                moments.append(of_legacy.expires_at)
+            if all(_has_lapsed(moment, now=now) for moment in moments):
+                continue
             yield Found(
                 account_number=number,
                 subject=f"lot:{name}",
@@ -145,6 +155,11 @@ def _lots(
             )
         elif of_legacy is not None and rest:
             yield from _expiry(number, of_legacy, here[lot_id])
+
+
+def _has_lapsed(expires_at: datetime | None, *, now: datetime) -> bool:
+    """What has lapsed is taken away by each side's own job, sooner or later: nobody can spend it any more."""
+    return expires_at is not None and expires_at <= now
 
 
 def _expiry(number: str, of_legacy: LegacyLot, held: Sequence[_Held]) -> Iterator[Found]:
@@ -177,14 +192,21 @@ def expiry_difference(legacy: datetime | None, ledger: datetime | None) -> Diffe
 
 
 def _days(
-    number: str, kept: Mapping[UUID, LegacyLot], held: Sequence[_Held], *, is_balance_equal: bool
+    number: str,
+    kept: Mapping[UUID, LegacyLot],
+    held: Sequence[_Held],
+    *,
+    is_balance_equal: bool,
+    now: datetime,
 ) -> Iterator[Found]:
     legacy: dict[str, int] = defaultdict(int)
     ledger: dict[str, int] = defaultdict(int)
     for of_legacy in kept.values():
-        legacy[_day(of_legacy.expires_at)] += of_legacy.remaining
+        if not _has_lapsed(of_legacy.expires_at, now=now):
+            legacy[_day(of_legacy.expires_at)] += of_legacy.remaining
     for lot in held:
-        ledger[_day(lot.expires_at)] += lot.remaining
+        if not _has_lapsed(lot.expires_at, now=now):
+            ledger[_day(lot.expires_at)] += lot.remaining
     for day in sorted({*legacy, *ledger}):
         if legacy[day] != ledger[day]:
             yield Found(
