@@ -1,5 +1,4 @@
-import django.contrib.postgres.indexes
-from django.contrib.postgres.operations import AddIndexConcurrently
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import migrations
 
 
@@ -9,10 +8,24 @@ class Migration(migrations.Migration):
     dependencies = [("ledger", "0008_counterpart_comes_later")]
 
     operations = [
-        AddIndexConcurrently(
-            model_name="entry",
-            index=django.contrib.postgres.indexes.BrinIndex(
-                autosummarize=True, fields=["posted_at"], name="entry_by_posting", pages_per_range=32
-            ),
+        migrations.SeparateDatabaseAndState(
+            database_operations=[
+                migrations.RunSQL(
+                    sql="CREATE INDEX CONCURRENTLY IF NOT EXISTS entry_by_posting ON ledger_entry"
+                    " USING brin (posted_at) WITH (autosummarize = on, pages_per_range = 32)",
+                    reverse_sql="DROP INDEX CONCURRENTLY IF EXISTS entry_by_posting",
+                )
+            ],
+            state_operations=[
+                migrations.AddIndex(
+                    model_name="entry",
+                    index=BrinIndex(
+                        autosummarize=True,
+                        fields=["posted_at"],
+                        name="entry_by_posting",
+                        pages_per_range=32,
+                    ),
+                )
+            ],
         )
     ]

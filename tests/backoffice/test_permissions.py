@@ -83,6 +83,8 @@ TABLE: dict[str, Row] = {
     **looked_at("cutover_route", OF_CUTOVER),
     **looked_at("cutover_intent", OF_CUTOVER),
     **looked_at("cutover_mirrormessage", OF_CUTOVER),
+    **looked_at("cutover_mismatch", OF_CUTOVER),
+    **looked_at("cutover_run", OF_CUTOVER),
     **looked_at("backoffice_auditentry", {AUDITOR, SUPERUSER}),
     "backoffice_auditentry_export": Row({AUDITOR, SUPERUSER}),
     **edited("ledger_reason", seen_by=OF_LEDGER, added_by=OPERATORS, deleted_by=NOBODY),
