@@ -137,6 +137,12 @@ class PolicyForm(forms.ModelForm):
     #: The first policy of a new reason counts as given also when nothing of it was changed.
     is_first = False
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The heading of a column is no label to a screen reader.
+        for field in self.fields.values():
+            field.widget.attrs["aria-label"] = field.label
+
     def has_changed(self) -> bool:
         return self.is_first or super().has_changed()
 
@@ -184,6 +190,8 @@ class PolicyInline(admin.TabularInline):
         return 0 if obj else 1
 
     def get_max_num(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
+        if not self.has_add_permission(request, obj):
+            return 0
         return obj.policies.count() + 1 if obj else 1
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -207,7 +207,12 @@ def _axes(labels: Sequence[str], xs: Sequence[float], low: float, high: float) -
             ),
             *(
                 format_html(
-                    '<text x="{}" y="{}" text-anchor="middle">{}</text>', _short(x), HEIGHT - 6, label
+                    '<text x="{}" y="{}" text-anchor="{}">{}</text>',
+                    _short(x),
+                    HEIGHT - 6,
+                    # A label at the edge would be cut in the middle.
+                    "end" if x > WIDTH - _RIGHT - 20 else "middle",
+                    label,
                 )
                 for x, label in shown
             ),

@@ -1,6 +1,6 @@
 """The pages of finance: parse the month or the day, ask one function, show it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -53,7 +53,7 @@ def roll_forward_page(request: HttpRequest) -> HttpResponse:
         "roll_forward.html",
         title=_("Monthly roll-forward"),
         found=found,
-        months=list(reversed(found.months[-SHOWN_MONTHS:])),
+        **_table(found.months[-SHOWN_MONTHS:][::-1]),
         hidden_months=max(0, len(found.months) - SHOWN_MONTHS),
         this_month=calendar.month_of(found.now),
         drawn=_drawn_months(found),
@@ -65,12 +65,16 @@ def month_page(request: HttpRequest, month: str) -> HttpResponse:
     """One month by reason, each closing beside the lots at that instant."""
     now = clock.now()
     found = month_by_reason(month=_month(month, now), now=now)
+    # The reasons first, their sum in the last row, each with its check.
+    pairs = [*_by_reason(found), (found.checks[0], found.total)]
+    table = _table([line for _check, line in pairs])
     return _page(
         request,
         "month.html",
         title=_("Roll-forward of %s") % month,
         found=found,
-        rows=_by_reason(found),
+        columns=table["columns"],
+        rows=[(check, *line) for (check, _line), line in zip(pairs, table["lines"], strict=True)],
         month=found.total.month,
         drawn=_drawn_reasons(found.reasons),
     )
@@ -152,7 +156,6 @@ def _page(
         **admin.site.each_context(request),
         "title": title,
         "zone": clock.programme_zone(),
-        "columns": [COLUMNS[kind] for kind in KINDS],
         "copies": standing.copies(),
         "can_compare": request.user.has_perm("backoffice.view_control_room"),
         **context,
@@ -165,6 +168,15 @@ def _month(text: str, now: datetime) -> Any:
         return calendar.month_from(text, now=now)
     except calendar.DateRefused as error:
         raise Http404(_("There is no such month.")) from error
+
+
+def _table(lines: Sequence[Line]) -> dict[str, Any]:
+    """The columns in which anything moved, and for each line its points in them: the file has all columns."""
+    kinds = [kind for kind in KINDS if any(line.moved.get(kind) for line in lines)]
+    return {
+        "columns": [COLUMNS[kind] for kind in kinds],
+        "lines": [(line, [line.moved.get(kind, 0) for kind in kinds]) for line in lines],
+    }
 
 
 def _by_reason(found: Month) -> Iterator[tuple[Check, Line]]:
