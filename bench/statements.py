@@ -5,6 +5,7 @@ requests, so that both sides of a figure always do the same SQL.
 import re
 from dataclasses import dataclass
 
+from ledger.bounds import SpendingOrder
 from ledger.operations import _earn_at_once, _spend_at_once
 
 FIRST_WITH_UUID7 = 180000
@@ -28,7 +29,7 @@ def earn() -> str:
 
 
 def spend() -> str:
-    return _folded(_spend_at_once._STATEMENT)
+    return _folded(_spend_at_once._STATEMENTS[SpendingOrder.SOONEST_EXPIRY])
 
 
 def balance() -> str:

@@ -1,4 +1,4 @@
-"""The same cases in each stage in which one side follows the other; and what they left is the same on both."""
+"""The same cases in each stage in which one side follows; and what they left is the same on both sides."""
 
 from __future__ import annotations
 
@@ -89,10 +89,13 @@ def test_both_sides_hold_the_same_points_afterwards(staged: Staged, django_db_bl
         staged.product.query("UPDATE cutover_route SET stage = 'NEW_FIRST', epoch = epoch + 1")
     give_up_at = time.monotonic() + _DRAIN_SECONDS
     while staged.product.query("SELECT 1 FROM cutover_message WHERE state = 'waiting' LIMIT 1"):
-        parked = staged.product.query("SELECT last_error, payload FROM cutover_message WHERE state = 'parked'")
+        parked = staged.product.query(
+            "SELECT last_error, payload FROM cutover_message WHERE state = 'parked'"
+        )
         assert parked == []
         assert time.monotonic() < give_up_at, staged.product.query(
-            "SELECT direction, last_error, count(*) FROM cutover_message WHERE state = 'waiting' GROUP BY 1, 2"
+            "SELECT direction, last_error, count(*) FROM cutover_message WHERE state = 'waiting'"
+            " GROUP BY 1, 2"
         )
         time.sleep(0.2)
 
