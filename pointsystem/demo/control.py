@@ -169,8 +169,16 @@ class ControlRoom:
 
     def advance(self, step: Step) -> None:
         """Wait until every check is green, and go one stage on."""
-        self._wait_until_green()
-        step.record = self._switch(step, "advance")
+        give_up_at = time.monotonic() + _READY_SECONDS
+        while True:
+            self._wait_until_green()
+            try:
+                step.record = self._switch(step, "advance")
+                break
+            except StepFailed:
+                # Services go on: what was green a moment ago may be red when the command looks itself.
+                if time.monotonic() > give_up_at:
+                    raise
         self.say(_switched("cutover advance", step))
 
     def rollback(self, step: Step) -> None:

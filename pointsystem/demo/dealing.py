@@ -24,6 +24,8 @@ OLD_KEYS_SHARE: Final = 0.03
 
 #: What a service is told in a freeze, and takes for an answer: it comes back later, with the same key.
 FROZEN: Final = "spending_frozen"
+#: What was accepted is not done yet, or is being done.
+UNDER_WAY: Final = ("accepted", "pending")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +215,7 @@ class Dealing:
     def _look_at_accepted(self, caller: Caller, operation_id: str) -> None:
         account_number, service = self.accepted[operation_id]
         answer = caller.send(services.operation(operation_id, service=service))
-        if answer.text("state") == "accepted":
+        if answer.text("state") in UNDER_WAY:
             return
         del self.accepted[operation_id]
         self.note(kind="settled", account_number=account_number, answer=answer)

@@ -12,6 +12,7 @@ from typing import Final
 
 from pointsystem.demo import services
 from pointsystem.demo.answers import Answer
+from pointsystem.demo.dealing import UNDER_WAY
 from pointsystem.demo.journal import Journal, Kind, Line
 from pointsystem.demo.traffic import Call, Caller, Traffic, Unanswered
 from pointsystem.demo.world import TILLS, World
@@ -156,7 +157,7 @@ class Till:
         for operation_id, account_number, _ in self.accepted:
             while True:
                 answer = caller.send(services.operation(operation_id, service="till"))
-                if answer.text("state") != "accepted":
+                if answer.text("state") not in UNDER_WAY:
                     break
                 if time.monotonic() > give_up_at:
                     raise Unanswered(f"What {account_number} was promised was never done.")
