@@ -165,12 +165,14 @@ class _Reader:
             self._compare("balance_after", line.available, self.holding.available)
 
     def _refusal(self) -> None:
-        """Only a spend or a gift of more than there is may be refused, and the cancel of an earn that was
-        spent already, while the ledger may not take other lots."""
+        """Only a spend or a gift of more than there is may be refused; and, until the cutover is finished,
+        every gift, and the cancel of an earn that was spent already."""
         line = self.line
         self.expected.refused += 1
         is_right = False
-        if line.kind in ("spend", "transfer"):
+        if line.kind == "transfer" and not self.expected.is_finished:
+            is_right = line.code == "not_available_in_stage"
+        elif line.kind in ("spend", "transfer"):
             is_right = line.code == "insufficient_points" and (line.points or 0) > self.holding.available
         elif line.kind == "cancel":
             target = self.expected.done.get(line.cancels or "")

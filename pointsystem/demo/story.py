@@ -11,9 +11,9 @@ from datetime import date, timedelta
 from typing import Final
 
 from cutover import routes
-from pointsystem.demo import sides
+from pointsystem.demo import services, sides
 from pointsystem.demo.control import ControlRoom, Step
-from pointsystem.demo.customers import draw
+from pointsystem.demo.customers import GIFT_POINTS, draw
 from pointsystem.demo.journal import Line
 from pointsystem.demo.pulse import Till
 from pointsystem.demo.replay import Replay
@@ -30,6 +30,7 @@ STORMS: Final = 4
 CANCELS_OF_AN_AGE: Final = 3
 COUPONS: Final = 40
 COUPON_POINTS: Final = 100
+GIFTS: Final = 2
 LOYAL_SHARE: Final = 0.1
 
 #: Ages of the story: spends that were made within one are cancelled in the later ones. Between them stages
@@ -247,6 +248,34 @@ class Story:
             if last < replay.day.date:
                 self._cancel_of(age, stage)
         replay.settle_accepted()
+        self._try_gifts()
+
+    def _try_gifts(self) -> None:
+        """The legacy has no form for gifts: they are refused until it is no longer asked."""
+        replay = self.replay
+        replay.next_minute()
+        givers = self._who_can_pay(GIFT_POINTS, sorted(replay.ordered - {*replay.day.account_numbers}))[
+            :GIFTS
+        ]
+
+        def give(caller: Caller, giver: str) -> None:
+            receiver = f"TILL-{giver}"
+            call = services.transfer(
+                giver=giver,
+                receiver=receiver,
+                points=GIFT_POINTS,
+                reference=f"gift-{replay.day.date}-{giver}",
+            )
+            replay.note(
+                kind="transfer",
+                account_number=giver,
+                to_account_number=receiver,
+                answer=caller.send(call),
+                points=GIFT_POINTS,
+                key=call.key,
+            )
+
+        replay.traffic.each(give, givers)
 
     def _stage(self) -> str:
         route = routes.current()

@@ -138,9 +138,19 @@ def test_a_repeat_must_be_the_first_operation_again_and_say_so() -> None:
     assert worked_out(earned, second_effect).wrong_repeats == ["key-e: 201, operation f"]
 
 
+def test_a_gift_is_refused_until_the_cutover_is_finished_and_never_after() -> None:
+    earned = line("earn", "e", points=100, available=100)
+    given = {"points": 40, "to_account_number": "M-2", "status": 409, "code": "not_available_in_stage"}
+    refused = line("transfer", "t", **given)
+    assert worked_out(earned, refused).wrong_answers == []
+    assert worked_out(earned, refused).holdings[ACCOUNT].available == 100
+    assert len(worked_out(earned, FINISHED, refused).wrong_answers) == 1
+
+
 def test_gifts_keep_their_expiry() -> None:
     soon = noon(date(1997, 2, 1))
     expected = worked_out(
+        FINISHED,
         line("earn", "e", points=100, available=100, expires_at=soon),
         line("transfer", "t", points=40, to_account_number="M-2", available=60),
         until=soon,
