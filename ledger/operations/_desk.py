@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
 from ledger.allocation import LotState
@@ -16,6 +16,8 @@ from ledger.models import AccountStatus, EntryKind, OperationKind, OperationStat
 from ledger.policies import ReasonBook
 from ledger.posting import OperationRow
 from ledger.records import LotShare, OperationRecord
+
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,10 +76,20 @@ class Desk:
         """The instant of the decision: never before an earlier one on the same account."""
         return max([self.now, *(book.last_recorded_at for book in books)])
 
-    def settle_lapsed(self, book: Book) -> None:
+    def granted_at(self, book: Book) -> datetime:
+        """The instant of an earn: after every earlier one on the account, if only by a microsecond.
+
+        Who waited for the account has read the clock before the one it waited for. Lots of one instant
+        would stand in the order of their ids, and on a side that follows in the order in which it heard
+        of them (docs/adr/0024-the-ledger-within-bounds.md).
+        """
+        now = self.recorded_at(book)
+        return now if not book.sequence or now > book.last_recorded_at else now + _MICROSECOND
+
+    def settle_lapsed(self, book: Book, *, at: datetime | None = None) -> None:
         """Post what has lapsed on the account before anything else is: the balance after each
         entry is then what could be spent. Its operation belongs to the system client."""
-        at = self.recorded_at(book)
+        at = at or self.recorded_at(book)
         lots = book.lapsed(at=at)
         if not lots:
             return

@@ -14,8 +14,8 @@ def decide(command: Earn, desk: Desk) -> Decision:
     check_occurred_at(command.occurred_at, now=desk.judged_at)
     expires_at = expiry_of(command, policy=policy, now=desk.judged_at)
     book = desk.opened_book(command.account_number)
-    desk.settle_lapsed(book)
-    recorded_at = desk.recorded_at(book)
+    recorded_at = desk.granted_at(book)
+    desk.settle_lapsed(book, at=recorded_at)
     lot = book.new_lot(
         points=command.points,
         earned_at=recorded_at,

@@ -4,7 +4,8 @@ The statement locks the account row by updating it, and does everything that `_e
 posting statement would. Wherever something is not plain (a new account, a known key, a block, a
 debt, lapsed lots, a waiting inbox, a value that must be refused) it writes nothing and the general
 way decides; two equal keys at once are caught by the unique constraint and go that way too. Both
-ways are held equal by tests (docs/adr/0004-the-write-path.md).
+ways are held equal by tests (docs/adr/0004-the-write-path.md). The lot is later than every other of
+the account, if only by a microsecond (`Desk.granted_at`).
 """
 
 from django.db import DatabaseError
@@ -26,14 +27,21 @@ WITH key AS MATERIALIZED (
     UPDATE ledger_account
     SET sequence = sequence + 1,
         balance = balance + %(points)s,
-        last_recorded_at = greatest(last_recorded_at, %(now)s),
+        last_recorded_at = greatest(last_recorded_at + interval '1 microsecond', %(now)s),
         next_expiry_at = least(next_expiry_at, %(expires_at)s)
     FROM key
     WHERE account_number = %(account_number)s
+        AND sequence > 0
         AND status = 'open'
         AND outstanding_debt = 0
-        AND (next_expiry_at IS NULL OR next_expiry_at > greatest(last_recorded_at, %(now)s))
-        AND (%(expires_at)s::timestamptz IS NULL OR %(expires_at)s > last_recorded_at)
+        AND (
+            next_expiry_at IS NULL
+            OR next_expiry_at > greatest(last_recorded_at + interval '1 microsecond', %(now)s)
+        )
+        AND (
+            %(expires_at)s::timestamptz IS NULL
+            OR %(expires_at)s > last_recorded_at + interval '1 microsecond'
+        )
         AND NOT EXISTS (SELECT FROM ledger_inbox AS inbox WHERE inbox.account_number = %(account_number)s)
         AND NOT EXISTS (
             SELECT FROM ledger_operation

@@ -20,7 +20,7 @@ def test_lots_stand_in_the_order_of_spending(api: Api, account: str) -> None:
         "id": soon,
         "points": 3,
         "remaining": 2,
-        "earned_at": "2026-03-01T03:00:00Z",
+        "earned_at": "2026-03-01T03:00:00.000002Z",
         "expires_at": "2026-04-01T00:00:00Z",
         "reason": "REVIEW",
         "origin": None,

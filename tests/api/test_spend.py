@@ -18,7 +18,7 @@ def test_a_spend_takes_the_lots_that_expire_soonest(api: Api, account: str) -> N
         "reason": "ORDER_PAYMENT",
         "reference": "order-8",
         "occurred_at": None,
-        "recorded_at": "2026-03-01T03:00:00Z",
+        "recorded_at": "2026-03-01T03:00:00.000001Z",
         "cancellable_points": 50,
         "balance_after": 80,
         "lots": [

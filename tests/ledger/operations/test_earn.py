@@ -177,7 +177,15 @@ def test_both_ways_of_earning_write_the_same(member: Member) -> None:
 
     quick = member.earns(10, expires_at=None, reference="r", occurred_at=NOON, metadata={"a": True})
 
-    assert _row(quick.id) == _row(slow.id) | {"balance_after": 20}
+    later = NOON + timedelta(microseconds=1)
+    first, second = _row(slow.id), _row(quick.id)
+    assert [row.pop("recorded_at") for row in (first, second)] == [NOON, later]
+    assert [row.pop("entry") for row in (first, second)] == [
+        ("earn", 10, NOON, 0, 10),
+        ("earn", 10, later, 0, 10),
+    ]
+    assert [row.pop("earned_at") for row in (first, second)] == [NOON, later]
+    assert second == first | {"balance_after": 20}
     assert quick.lots == [LotShare(lot=(quick.lots or [])[0].lot, points=10, expires_at=None)]
 
 
@@ -191,9 +199,9 @@ def _row(operation_id: object) -> dict[str, object]:
         "balance_after": operation.balance_after,
         "fingerprint": bytes(operation.fingerprint),
         "entry": (entry.kind, entry.points, entry.recorded_at, allocation.position, allocation.points),
+        "earned_at": lot.earned_at,
         "lot": (
             lot.points,
-            lot.earned_at,
             lot.expires_at,
             lot.reason_id,
             lot.policy_id,

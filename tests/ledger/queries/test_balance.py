@@ -69,6 +69,7 @@ def test_as_of_shows_what_could_be_spent_then(member: Member) -> None:
     moments["lapsed"] = clock.now()
     days_later(5)
     expiry.expire_points()
+    days_later(1)
     member.earns(2)
 
     shown = {
@@ -88,9 +89,11 @@ def test_as_of_tells_what_would_lapse_from_there(member: Member) -> None:
     member.earns(20, expires_at=NOON + timedelta(days=50))
     days_later(100)
 
-    then = queries.balance_as_of(account_number=member.number, as_of=NOON)
+    # The second earn is a microsecond later than the first.
+    then_at = NOON + timedelta(microseconds=1)
+    then = queries.balance_as_of(account_number=member.number, as_of=then_at)
 
-    assert (then.available, then.expiring_soon.points, then.as_of) == (30, 10, NOON)
+    assert (then.available, then.expiring_soon.points, then.as_of) == (30, 10, then_at)
     assert then.next_expiry is not None
     assert (then.next_expiry.points, then.next_expiry.at) == (10, NOON + timedelta(days=3))
 
