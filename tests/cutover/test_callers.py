@@ -458,12 +458,12 @@ def test_contradicting_options_are_wrong_use() -> None:
 
 # --- shown ------------------------------------------------------------------------------------------------
 @pytest.fixture
-def browser(legacy_only: Any) -> Iterator[Browser]:
+def browser(legacy_only: Any) -> Browser:
+    # The person stays: the audit trail names who signed in, for good.
     user = User.objects.create_superuser(f"root-{secrets.token_hex(4)}", "root@example.test", "long 1 phrase")
     browser = Browser()
     browser.force_login(user)
-    yield browser
-    user.delete()
+    return browser
 
 
 def test_the_page_shows_who_calls_and_costs_no_query_per_row(
