@@ -80,7 +80,7 @@ def prove(*, story: Story, is_part: bool) -> list[Proof]:
 
 def pauses(control: ControlRoom, measured: Measurements) -> list[Pause]:
     """By switch: the requests that were under way during it, or began in the second after and before the
-    next one."""
+    next one. Spends that a freeze refused are no part of it: they wait for its end, as they are told to."""
     steps = [step for name in SWITCHES if (step := control.step(name)) is not None]
     found = []
     for number, step in enumerate(steps):
@@ -100,7 +100,11 @@ def lags() -> Mapping[str, Sequence[float]]:
 
 
 def _pause(step: Step, sent: Sequence[Sent], *, until: float) -> Pause:
-    met = [one.seconds for one in sent if one.ended >= step.switch_began and one.began <= until]
+    met = [
+        one.seconds
+        for one in sent
+        if not one.met_freeze and one.ended >= step.switch_began and one.began <= until
+    ]
     return Pause(
         name=step.name,
         requests=len(met),

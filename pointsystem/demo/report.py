@@ -133,10 +133,15 @@ def _requests(run: Run) -> list[str]:
 
 def _switches(run: Run) -> list[str]:
     shown = [f"{'':<30}{'requests':>9}{'p99 ms':>10}{'worst ms':>10}"]
-    every = [one.seconds for one in run.measured.sent]
+    every = [one.seconds for one in run.measured.sent if not one.met_freeze]
+    frozen = [one.seconds for one in run.measured.sent if one.met_freeze]
     if every:
         shown.append(_pause("all of the time", len(every), percentile(every, 99), max(every)))
     shown += [_pause(one.name, one.requests, one.p99_seconds, one.worst_seconds) for one in run.pauses]
+    if frozen:
+        shown.append(
+            _pause("spends, till the freeze ended", len(frozen), percentile(frozen, 99), max(frozen))
+        )
     shown += ["", "On the way to the side that followed"]
     for direction, seconds in sorted(run.lags.items()):
         p50, p99, worst = percentile(seconds, 50), percentile(seconds, 99), max(seconds)

@@ -30,6 +30,7 @@ _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 1.0
 _AGAIN_STATUSES: Final = frozenset({429, 500, 502, 503, 504})
 _AGAIN_CODES: Final = frozenset({"operation_in_progress"})
+_FROZEN: Final = "spending_frozen"
 
 
 class Unanswered(Exception):
@@ -56,6 +57,8 @@ class Sent:
     name: str
     began: float
     seconds: float
+    #: A freeze refused it meanwhile: it waited for the end of the freeze, not for a switch.
+    met_freeze: bool = False
 
     @property
     def ended(self) -> float:
@@ -107,6 +110,7 @@ class Caller:
         """The final answer to `call`; one with a code of `final` is final too. Raises Unanswered."""
         began = time.monotonic()
         pause_seconds = _FIRST_PAUSE_SECONDS
+        met_freeze = False
         while True:
             try:
                 answer = self._exchange(call)
@@ -117,8 +121,11 @@ class Caller:
                 code = answer.text("code") or ""
                 if code in final or not _asks_for_patience(answer):
                     seconds = time.monotonic() - began
-                    self.measured.sent.append(Sent(name=call.name, began=began, seconds=seconds))
+                    self.measured.sent.append(
+                        Sent(name=call.name, began=began, seconds=seconds, met_freeze=met_freeze)
+                    )
                     return answer
+                met_freeze = met_freeze or code == _FROZEN
                 self._note_trouble(call, code or str(answer.status), str(answer.body))
             if time.monotonic() > began + GIVE_UP_SECONDS:
                 raise Unanswered(

@@ -28,6 +28,15 @@ def test_a_switch_is_measured_by_the_requests_that_met_it() -> None:
     assert found == [Pause(name="capture", requests=2, p99_seconds=0.75, worst_seconds=0.75)]
 
 
+def test_a_spend_that_a_freeze_refused_is_no_pause_of_a_switch() -> None:
+    sent = [
+        Sent(name="earn", began=10.5, seconds=0.25),
+        Sent(name="spend", began=10.5, seconds=5.0, met_freeze=True),
+    ]
+    found = cutover_proofs.pauses(room(switch("freeze", 10.0, 11.0)), Measurements(sent=sent))
+    assert found == [Pause(name="freeze", requests=1, p99_seconds=0.25, worst_seconds=0.25)]
+
+
 def test_what_begins_under_the_next_switch_is_not_counted_to_the_one_before() -> None:
     sent = [Sent(name="spend", began=11.5, seconds=5.0)]
     steps = room(switch("capture", 10.0, 11.0), switch("to LEGACY_FIRST", 11.25, 11.5))

@@ -33,7 +33,11 @@ def run_with(*verdicts: bool | None) -> Run:
         seconds=2.0,
         requests=10,
         measured=Measurements(
-            seconds={"earn": [0.001, 0.002]}, sent=[Sent(name="earn", began=1.0, seconds=0.25)]
+            seconds={"earn": [0.001, 0.002]},
+            sent=[
+                Sent(name="earn", began=1.0, seconds=0.25),
+                Sent(name="spend", began=1.0, seconds=5.0, met_freeze=True),
+            ],
         ),
         expected=Expected(),
         served=served,
@@ -61,6 +65,7 @@ def test_switches_and_lags_are_told_in_the_units_of_their_columns() -> None:
     text = "\n".join(report.lines(run_with(True), out=output("utf-8")))
     assert f"  {'to NEW_FIRST':<30}{7:>9}{31:>10}{42:>10}" in text
     assert f"  {'all of the time':<30}{1:>9}{250:>10}{250:>10}" in text
+    assert f"  {'spends, till the freeze ended':<30}{1:>9}{5000:>10}{5000:>10}" in text
     assert "to the ledger: 2 operations, p50 0.10 s, p99 0.30 s, worst 0.30 s" in text
     assert f"procedures     given back in {'NEW_ONLY':<14}{3:>4}" in text
     assert "given back in finished" not in text
