@@ -111,7 +111,11 @@ def _do(item_id: int, stored: Any, accepted_at: Any) -> bool:
         raise
     except Refusal as refusal:
         if refusal.operation_id is None:
-            intents.end_accepted(operation_id=command.operation_id, refusal=refusal.to_json())
+            try:
+                intents.end_accepted(operation_id=command.operation_id, refusal=refusal.to_json())
+            except intents.TakenOver:
+                # Whoever has it takes it out of the inbox too.
+                return False
     except (wrapped.LegacyDoesNotDecide, wrapped.Later):
         # The sweeper comes by again.
         return False

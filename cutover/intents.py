@@ -237,19 +237,27 @@ def _end(operation_id: UUID, statements: list[Statement], attempt: int | None) -
 
 
 def note_refused(undecided: Undecided, *, refusal: dict[str, Any], is_accepted: bool) -> None:
-    """Note an operation and end it as refused, where the legacy need not be asked. Raises IntegrityError by
-    `operation_key_is_unique_per_client`."""
+    """Note an operation and end it as refused, where the legacy need not be asked. Raises TakenOver, and
+    IntegrityError by `operation_key_is_unique_per_client`."""
+    operation_id = undecided.command.operation_id
+    if is_accepted:
+        end_accepted(operation_id=operation_id, refusal=refusal, undecided=undecided)
+        return
     commit_each(
         [
-            elsewhere.note(undecided, is_accepted=is_accepted),
-            elsewhere.fail(operation_id=undecided.command.operation_id, refusal=refusal),
+            elsewhere.note(undecided, is_accepted=False),
+            elsewhere.fail(operation_id=operation_id, refusal=refusal),
         ]
     )
 
 
-def end_accepted(*, operation_id: UUID, refusal: dict[str, Any]) -> None:
-    """End an operation that was accepted and that no side will do."""
-    commit_each([elsewhere.fail(operation_id=operation_id, refusal=refusal)])
+def end_accepted(*, operation_id: UUID, refusal: dict[str, Any], undecided: Undecided | None = None) -> None:
+    """End an operation that was accepted and that no side will do. Raises TakenOver: another drainer of the
+    inbox has it under way, or has ended it."""
+    statement = elsewhere.fail_accepted(operation_id=operation_id, refusal=refusal, undecided=undecided)
+    (rows,) = commit_each([statement])
+    if not rows:
+        raise TakenOver
 
 
 def forget(*, operation_id: UUID, attempt: int) -> None:

@@ -8,7 +8,7 @@ looked at, the rest is the legacy's decision. Three commits, of which only the m
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Final, NoReturn
 
@@ -50,7 +50,13 @@ log = structlog.get_logger(__name__)
 
 _OPEN_INTENT: Final = "intent_one_open_per_account"
 _KEY_TAKEN: Final = "operation_key_is_unique_per_client"
-_READ_ANEW: Final = (_OPEN_INTENT, _KEY_TAKEN, "intent_sequence_is_unique_per_account")
+_READ_ANEW: Final = (
+    _OPEN_INTENT,
+    _KEY_TAKEN,
+    "intent_sequence_is_unique_per_account",
+    # Another drainer of the inbox has done it since.
+    "cutover_intent_operation_id_key",
+)
 _CHANGED: Final = ("route_is_as_read", "cancelled_is_as_read")
 
 
@@ -142,7 +148,8 @@ def _attempt(command: Command, situation: Situation, *, accepted_at: datetime | 
     if situation.has_inbox and accepted_at is None:
         raise InboxFirst(undecided.account_number)
     if isinstance(request, Refusal):
-        _refuse_here(undecided, request, is_accepted=accepted_at is not None)
+        with suppress(intents.TakenOver):
+            _refuse_here(undecided, request, is_accepted=accepted_at is not None)
         return None
     is_noted = False
     try:

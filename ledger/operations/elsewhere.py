@@ -47,6 +47,15 @@ SET state = 'completed', recorded_at = %(recorded_at)s, balance_after = %(balanc
 WHERE id = %(id)s
 """
 _FAIL: Final = "UPDATE ledger_operation SET state = 'failed', refusal = %(refusal)s::jsonb WHERE id = %(id)s"
+# Only while nobody has taken it up: what another has under way or done is not refused any more.
+_FAIL_ACCEPTED: Final = """
+UPDATE ledger_operation
+SET state = 'failed', refusal = %(refusal)s::jsonb, decided_elsewhere = decided_elsewhere OR %(is_elsewhere)s,
+    stage = coalesce(%(stage)s, stage), epoch = coalesce(%(epoch)s, epoch),
+    points = coalesce(%(points)s, points)
+WHERE id = %(id)s AND state = 'accepted'
+RETURNING id
+"""
 _DOUBT: Final = "UPDATE ledger_operation SET state = 'in_doubt' WHERE id = %(id)s"
 # What was not done for certain was not asked; what a 202 was given for waits again.
 _FORGET: Final = """
@@ -172,6 +181,21 @@ def complete(
 def fail(*, operation_id: UUID, refusal: dict[str, Any]) -> Statement:
     """End a pending or doubtful operation as refused; the key keeps the refusal."""
     return _FAIL, {"id": operation_id, "refusal": _json(refusal)}
+
+
+def fail_accepted(
+    *, operation_id: UUID, refusal: dict[str, Any], undecided: Undecided | None = None
+) -> Statement:
+    """End an accepted operation as refused, unless another has taken it up; then there is no row.
+    `undecided` is what is known of it, where it came so far."""
+    return _FAIL_ACCEPTED, {
+        "id": operation_id,
+        "refusal": _json(refusal),
+        "is_elsewhere": undecided is not None,
+        "stage": undecided.stage if undecided else None,
+        "epoch": undecided.epoch if undecided else None,
+        "points": undecided.points if undecided else None,
+    }
 
 
 def doubt(*, operation_id: UUID) -> Statement:

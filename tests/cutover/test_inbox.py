@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from cutover import face, inbox, settling, wrapped
+from cutover import face, inbox, intents, settling, situation, wrapped
 from ledger import errors
 from ledger.models import InboxItem, Operation
 from legacy_bridge import errors as bridge
@@ -107,3 +108,36 @@ def test_what_is_refused_when_its_turn_comes_has_failed(accepted: list[Any]) -> 
     assert face.drain_inbox(account_numbers=[first.account_number]) == 1
     with pytest.raises(errors.EarnAlreadySpent):
         face.execute(cancel)
+
+
+# --- two drainers of one account ----------------------------------------------------------------------------
+def test_what_another_drainer_has_done_meanwhile_is_not_given_again(accepted: list[Any]) -> None:
+    first = accepted[0]
+    item = InboxItem.objects.get(operation_id=first.operation_id)
+    read_before = situation.read(first)
+    wrapped.execute(first, accepted_at=item.accepted_at)
+
+    assert wrapped._attempt(first, read_before, accepted_at=item.accepted_at) is None
+
+    assert [points for _, points, _ in rows_of(first.account_number)] == [10]
+    assert inbox.drain_account(first.account_number) == 2
+    assert [points for _, points, _ in rows_of(first.account_number)] == [10, 20]
+
+
+def test_what_another_drainer_has_done_meanwhile_is_not_refused_any_more(accepted: list[Any]) -> None:
+    first = accepted[0]
+    face.drain_inbox(account_numbers=[first.account_number])
+    cancel = CancelFactory(client_id=first.client_id, cancelled_operation_id=first.operation_id)
+    face.accept(cancel)
+    item = InboxItem.objects.get(operation_id=cancel.operation_id)
+    read_before = situation.read(cancel)
+    wrapped.execute(cancel, accepted_at=item.accepted_at)
+    # Read now, there is nothing left to cancel; but the cancel is what took it.
+    again = replace(situation.read(cancel), known=read_before.known)
+
+    assert wrapped._attempt(cancel, again, accepted_at=item.accepted_at) is None
+    with pytest.raises(intents.TakenOver):
+        intents.end_accepted(operation_id=cancel.operation_id, refusal={"code": "not_cancellable"})
+
+    assert Operation.objects.get(id=cancel.operation_id).state == "completed"
+    assert inbox.drain_account(first.account_number) == 1
