@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from typing import Any
 import django
 import pytest
 from django.conf import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from pointsystem.embedded.processes import Child, Supervisor
 from pointsystem.embedded.stack import Processes, Stack
@@ -100,6 +102,27 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         drop_roles(_servers)
     if _stack is not None:
         _stack.stop()
+
+
+# --- Side by side -----------------------------------------------------------------------------------------
+class ByServers(LoadScopeScheduling):
+    """Tests that share servers, or what others left in a database, stay in one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module, _, name = nodeid.partition("::")
+        for folder in _TOGETHER:
+            if module.startswith(folder):
+                return folder
+        # Each legacy and each stage has a product of its own: "[signals-writes.earns_add_up]".
+        found = re.search(r"\[([a-zA-Z_-]+?)(-[a-z_]+\.[a-z_0-9]+)?\]$", name)
+        return f"{module} {found[1]}" if module.startswith("tests/contract/test_on_") and found else module
+
+
+_TOGETHER = ("tests/backoffice/browser", "tests/faults/test_legacy", "tests/faults/test_mirror")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    return ByServers(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 # --- Databases ------------------------------------------------------------------------------------------

@@ -60,21 +60,26 @@ WHERE cohort = 'default'
 """
 
 
-@pytest.fixture(scope="session")
-def own_database(django_db_setup: None) -> Iterator[dict[str, str]]:
-    """The environment that names a database of the cutover's tests alone, migrated."""
+def migrated_database(suffix: str) -> Iterator[dict[str, str]]:
+    """The environment that names another database than the session's, migrated; dropped at the end."""
     from pointsystem.embedded.stack import ROOT
     from pointsystem.embedded.testing import TestServers, create_database, drop_database
 
     servers = TestServers(**json.loads(os.environ["POINTS_TEST_SERVERS"]))
     names = ("DATABASE_URL", "MIGRATE_DATABASE_URL")
     parts = {name: urlsplit(os.environ[name]) for name in names}
-    urls = {name: urlunsplit(url._replace(path=f"{url.path}_cutover")) for name, url in parts.items()}
+    urls = {name: urlunsplit(url._replace(path=f"{url.path}_{suffix}")) for name, url in parts.items()}
     create_database(maker_url=servers.maker_url, url=urls[names[0]], owner_url=urls[names[1]])
     command = [sys.executable, str(ROOT / "manage.py"), "migrate", "--verbosity=0"]
     subprocess.run(command, env={**os.environ, **urls}, cwd=ROOT, check=True)
     yield urls
     drop_database(maker_url=servers.maker_url, url=urls[names[0]])
+
+
+@pytest.fixture(scope="session")
+def own_database(django_db_setup: None) -> Iterator[dict[str, str]]:
+    """The environment that names a database of the cutover's tests alone, migrated."""
+    yield from migrated_database("cutover")
 
 
 @pytest.fixture
@@ -103,10 +108,15 @@ def legacy_only(legacy_database: Any, at_own_database: None, settings: Any) -> I
 
     It is one legacy for the whole session: the ids of its rows stand for operations in one ledger.
     """
+    legacy_database("postgresql", prepare=install_reference)
+    yield from decided_by_legacy(settings)
+
+
+def decided_by_legacy(settings: Any) -> Iterator[Any]:
+    """The adapter of the reference legacy that was pointed at; it decides for everybody."""
     from cutover import routes
     from legacy_bridge import configured
 
-    legacy_database("postgresql", prepare=install_reference)
     settings.HAS_LEGACY = True
     settings.LEGACY_ADAPTER = "legacy_bridge.reference.ReferenceAdapter"
     configured.adapter.cache_clear()

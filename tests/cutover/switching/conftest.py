@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from tests.cutover.conftest import migrated_database
 from tests.legacy_bridge.conftest import install_reference
 
 #: Makes a cohort in a stage; its name.
@@ -22,18 +18,7 @@ MakeCohort = Callable[..., str]
 @pytest.fixture(scope="session")
 def own_database(django_db_setup: None) -> Iterator[dict[str, str]]:
     """The environment that names a database of these tests alone, migrated."""
-    from pointsystem.embedded.stack import ROOT
-    from pointsystem.embedded.testing import TestServers, create_database, drop_database
-
-    servers = TestServers(**json.loads(os.environ["POINTS_TEST_SERVERS"]))
-    names = ("DATABASE_URL", "MIGRATE_DATABASE_URL")
-    parts = {name: urlsplit(os.environ[name]) for name in names}
-    urls = {name: urlunsplit(url._replace(path=f"{url.path}_switching")) for name, url in parts.items()}
-    create_database(maker_url=servers.maker_url, url=urls[names[0]], owner_url=urls[names[1]])
-    command = [sys.executable, str(ROOT / "manage.py"), "migrate", "--verbosity=0"]
-    subprocess.run(command, env={**os.environ, **urls}, cwd=ROOT, check=True)
-    yield urls
-    drop_database(maker_url=servers.maker_url, url=urls[names[0]])
+    yield from migrated_database("switching")
 
 
 def install_for_switching() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pointsystem.embedded.stack import JUST_STARTED_SECONDS, Stack
+from pointsystem.embedded.testrun import side_by_side
 from tests.pointsystem.embedded.machine import manage, place
 
 
@@ -24,6 +25,34 @@ def test_exit_codes_are_those_of_pytest(arguments: tuple[str, ...], code: int) -
     with place() as home:
         done = manage("test", *arguments, home=home)
     assert done.returncode == code, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_side_by_side"),
+    [
+        ((), True),
+        (("-q", "-m", "not slow"), True),
+        (("tests/ledger", "tests/api", "-x"), True),
+        (("tests/ledger", "tests/api", "tests/test_lock.py"), True),
+        (("tests/ledger",), False),
+        (("tests/test_lock.py::test_it",), False),
+        (("-n", "3"), False),
+        (("-n0",), False),
+        (("--pdb",), False),
+        (("tests/ledger", "tests/api", "-s"), False),
+    ],
+)
+def test_all_tests_run_side_by_side_and_a_few_do_not(
+    arguments: tuple[str, ...], is_side_by_side: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    wanted = ["-n", "2", "--dist", "loadscope"] if is_side_by_side else []
+    assert side_by_side(arguments) == wanted
+
+
+def test_one_processor_runs_one_test_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
+    assert side_by_side([]) == []
 
 
 def test_directories_of_killed_runs_are_swept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,9 +33,10 @@ from legacy_bridge.calling import Out, call_procedure
 from legacy_bridge.reference import clock as legacy_clock
 from pointsystem.celery import schedule_the_recoverer
 from pointsystem.embedded.stack import ROOT
+from tests.cutover.callers.conftest import install_for_callers
 from tests.cutover.legacy_calls import Killed, in_thread, lose_answer
 from tests.factories import CancelFactory, ClientFactory, EarnFactory, SpendFactory, account_number
-from tests.legacy_bridge.conftest import LegacyDatabase, install_reference
+from tests.legacy_bridge.conftest import LegacyDatabase
 
 pytestmark = pytest.mark.usefixtures("counted_from_here")
 
@@ -101,7 +102,7 @@ def counted_from_here(legacy_only: Any) -> Iterator[None]:
 
 @pytest.fixture
 def legacy_url(legacy_only: Any, legacy_database: LegacyDatabase) -> str:
-    return legacy_database("postgresql", prepare=install_reference)
+    return legacy_database("postgresql", prepare=install_for_callers)
 
 
 def scan(*, minutes_later: int = 0) -> CallerScan:
