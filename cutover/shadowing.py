@@ -31,10 +31,15 @@ _SAMPLED_IN: Final = (Stage.LEGACY_FIRST, Stage.NEW_FIRST)
 #: Accounts that are compared with one snapshot.
 _ACCOUNTS_AT_ONCE: Final = 50
 _PAUSE_SECONDS: Final = 0.5
+_AT_LEAST_EACH_SECONDS: Final = 1.0
 _COUNT: Final = """
 INSERT INTO cutover_shadow_count (day, outcome, accounts) VALUES (%s, %s, %s)
 ON CONFLICT (day, outcome) DO UPDATE SET accounts = cutover_shadow_count.accounts + EXCLUDED.accounts
 """
+
+
+#: When this process last took one, by the monotonic clock.
+_taken_at = -_AT_LEAST_EACH_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +53,19 @@ class Counted:
 
 
 def sample(account_number: str, route: CurrentRoute) -> None:
-    """After a balance was read: have a share of them (POINTS_SHADOW_SAMPLE) compared soon. Never blocks."""
-    if route.stage not in _SAMPLED_IN or route.is_finished:
+    """After a balance was read: have a share of them (POINTS_SHADOW_SAMPLE) compared soon. Never blocks.
+
+    Where little is read one is taken each second: a share of it would tell nothing for days.
+    """
+    global _taken_at
+    share = settings.POINTS_SHADOW_SAMPLE
+    if not share or route.stage not in _SAMPLED_IN or route.is_finished:
         return
-    if random.random() >= settings.POINTS_SHADOW_SAMPLE or connections[DEFAULT_DB_ALIAS].in_atomic_block:
+    now = time.monotonic()
+    is_due = now - _taken_at >= _AT_LEAST_EACH_SECONDS
+    if (not is_due and random.random() >= share) or connections[DEFAULT_DB_ALIAS].in_atomic_block:
         return
+    _taken_at = now
     doorbell.ring(task=_TASK, queue="migrate", argument="account_numbers", ids=[account_number])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import date
 from typing import Any
 
@@ -59,6 +60,24 @@ def test_it_samples_where_both_sides_are_kept_in_step(stage: str, is_sampled: bo
     doorbell.reset()
     shadowing.sample("M-1", routes.current())
     assert ("cutover.tasks.compare_shadows" in doorbell._doorbell.others) is is_sampled
+
+
+def test_where_little_is_read_one_is_taken_each_second(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ledger import doorbell
+
+    settings.POINTS_SHADOW_SAMPLE = 1e-9
+    set_stage("LEGACY_FIRST")
+    route = routes.current()
+
+    def taken(*, seconds_ago: float) -> bool:
+        doorbell.reset()
+        monkeypatch.setattr(shadowing, "_taken_at", time.monotonic() - seconds_ago)
+        shadowing.sample("M-1", route)
+        return "cutover.tasks.compare_shadows" in doorbell._doorbell.others
+
+    assert [taken(seconds_ago=0.0), taken(seconds_ago=1.1), taken(seconds_ago=0.5)] == [False, True, False]
 
 
 def test_without_a_share_nothing_is_sampled(settings: Any) -> None:
