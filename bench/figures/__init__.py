@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from bench.figures import background, histories, http, memory, mirroring, servers, wrapped
+from bench.figures import background, histories, http, memory, mirroring, servers, switching, wrapped
 from bench.figures.options import Options
 from bench.row import Row
 from bench.world import World
@@ -24,6 +24,7 @@ FIGURES: Final[Mapping[str, Figure]] = {
     "P11": http.batches,
     "P13": background.expiry,
     "P14": background.refreshes,
+    "P15": switching.paused,
     "P16": background.verification,
     "P17": memory.resident,
     "P18": servers.written,

@@ -33,7 +33,7 @@ _DRAINED_WITHIN_SECONDS = 600.0
 _SHARE_OF_SPENDS = 0.3
 
 
-class _Cutover:
+class Cutover:
     """A product over the reference legacy, whose stage can be set, and whose workers can be stopped."""
 
     def __init__(self, world: World, stack: Stack) -> None:
@@ -46,13 +46,14 @@ class _Cutover:
             connection.execute(_OPEN.format(last=_ACCOUNTS - 1, prefix=PREFIX))
         with stack.postgres.connect(DATABASE) as connection:
             connection.execute(_ROUTE)
+        self.key = str(json.loads(made)["key"])
         self.web = stack.start_web(), stack.url
         self.requests = Requests(
             method="POST",
             path=f"/api/v1/accounts/{PREFIX}{{account}}/earn",
             accounts=_ACCOUNTS,
             body=EARN_BODY,
-            headers={"Authorization": f"Bearer {json.loads(made)['key']}"},
+            headers={"Authorization": f"Bearer {self.key}"},
             key_header=True,
             other=(_SHARE_OF_SPENDS, f"/api/v1/accounts/{PREFIX}{{account}}/spend", SPEND_BODY),
         )
@@ -136,7 +137,7 @@ class _Cutover:
 
 
 @contextmanager
-def _cutover(world: World, options: Options) -> Iterator[_Cutover]:
+def over_a_legacy(world: World, options: Options) -> Iterator[Cutover]:
     stack = Stack(
         data_dir=world.stack.data_dir / "mirroring",
         durable=True,
@@ -145,13 +146,13 @@ def _cutover(world: World, options: Options) -> Iterator[_Cutover]:
         say=options.tell,
     )
     with stack:
-        yield _Cutover(world, stack)
+        yield Cutover(world, stack)
 
 
 def followed(world: World, options: Options) -> list[Row]:
     """P9: the API with a follower against the API without one."""
     rows = []
-    with _cutover(world, options) as cutover:
+    with over_a_legacy(world, options) as cutover:
         for followed_stage, alone_stage in (("LEGACY_FIRST", "LEGACY_ONLY"), ("NEW_FIRST", "NEW_ONLY")):
             sides = [_side(cutover, followed_stage, alone_stage), _side(cutover, alone_stage, followed_stage)]
             measured = compare.interleaved(
@@ -169,7 +170,7 @@ def followed(world: World, options: Options) -> list[Row]:
     return rows
 
 
-def _side(cutover: _Cutover, stage: str, followed_stage: str) -> Side:
+def _side(cutover: Cutover, stage: str, followed_stage: str) -> Side:
     """The API in `stage`; what the run before has left is drained first."""
     delivering = stage if stage in ("LEGACY_FIRST", "NEW_FIRST") else followed_stage
 
@@ -185,7 +186,7 @@ def _side(cutover: _Cutover, stage: str, followed_stage: str) -> Side:
 def drained(world: World, options: Options) -> list[Row]:
     """P10: messages applied a second, against what the API decides a second while nobody follows."""
     rows = []
-    with _cutover(world, options) as cutover:
+    with over_a_legacy(world, options) as cutover:
         for stage, what in (("LEGACY_FIRST", "to the ledger"), ("NEW_FIRST", "to the legacy")):
             cutover.set_stage(stage)
             cutover.drain()
