@@ -53,7 +53,7 @@ def side_by_side(arguments: Sequence[str]) -> list[str]:
         return []
     processes = min(_MOST_AT_ONCE, len(os.sched_getaffinity(0)))
     # Tests that share a server stay together (tests/conftest.py).
-    return ["-n", str(processes), "--dist", "loadscope"] if processes > 1 else []
+    return ["-n", str(processes), "--dist", "loadscope", "--no-loadscope-reorder"] if processes > 1 else []
 
 
 def _names_tests(argument: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import secrets
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from cutover.models import Member, Route
-from cutover.switching import journal
+from cutover.switching import checks, journal
 from tests.factories import account_number
 
 pytestmark = pytest.mark.usefixtures("legacy_only")
@@ -28,6 +29,12 @@ FIELDS = [
     "in_doubt",
     "rollback_loss",
 ]
+
+
+@pytest.fixture
+def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests of the session may have started some; a broker that nobody listens at has none."""
+    monkeypatch.setattr(checks, "_QUEUE", f"mirror-{secrets.token_hex(4)}")
 
 
 def command(*arguments: str) -> str:
@@ -64,7 +71,7 @@ def test_without_a_cohort_it_is_the_default_one() -> None:
     assert json.loads(command("status", "--json"))["cohort"] == "default"
 
 
-def test_a_step_forward_and_back_by_hand(make_cohort: Any, moved_history: Any) -> None:
+def test_a_step_forward_and_back_by_hand(make_cohort: Any, moved_history: Any, no_workers: None) -> None:
     cohort = make_cohort()
     which = ("--cohort", cohort, "--actor", "kim", "--reason", "By hand.")
     captured = json.loads(command("capture", *which, "--json"))
@@ -105,7 +112,7 @@ def test_a_plan_is_approved_by_its_digest_and_carried_out_by_another(make_cohort
     assert Route.objects.get(cohort=cohort).finished_at is not None
 
 
-def test_a_red_preflight_ends_with_one_and_prints_every_check(make_cohort: Any) -> None:
+def test_a_red_preflight_ends_with_one_and_prints_every_check(make_cohort: Any, no_workers: None) -> None:
     output = StringIO()
     with pytest.raises(CommandError) as error:
         call_command("cutover", "preflight", "--cohort", make_cohort(), "--json", stdout=output)

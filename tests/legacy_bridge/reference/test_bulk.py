@@ -36,7 +36,11 @@ def test_rows_lots_and_balances_are_those_of_each_member(reference: Any) -> None
         )
         balances = reference.balances_of_accounts(opened, account_numbers=numbers)
         assert balances == dict(zip(numbers, (60, 60, 0), strict=True))
-        assert numbers[1] in reference.account_numbers(opened, after=numbers[0], limit=1)
+        # Among those of other tests.
+        behind_it = reference.account_numbers(opened, after=numbers[0], limit=10_000)
+        assert behind_it == sorted(behind_it)
+        assert (numbers[1] in behind_it, numbers[0] in behind_it) == (numbers[1] > numbers[0], False)
+        assert reference.account_numbers(opened, after=numbers[0], limit=1) == behind_it[:1]
         assert reference.account_count(opened) >= 2
 
 

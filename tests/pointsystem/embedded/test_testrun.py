@@ -46,7 +46,7 @@ def test_all_tests_run_side_by_side_and_a_few_do_not(
     arguments: tuple[str, ...], is_side_by_side: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
-    wanted = ["-n", "2", "--dist", "loadscope"] if is_side_by_side else []
+    wanted = ["-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"] if is_side_by_side else []
     assert side_by_side(arguments) == wanted
 
 
