@@ -3,7 +3,17 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from bench.figures import background, histories, http, memory, mirroring, servers, switching, wrapped
+from bench.figures import (
+    background,
+    histories,
+    http,
+    memory,
+    migrating,
+    mirroring,
+    servers,
+    switching,
+    wrapped,
+)
 from bench.figures.options import Options
 from bench.row import Row
 from bench.world import World
@@ -22,6 +32,7 @@ FIGURES: Final[Mapping[str, Figure]] = {
     "P9": mirroring.followed,
     "P10": mirroring.drained,
     "P11": http.batches,
+    "P12": migrating.migrated,
     "P13": background.expiry,
     "P14": background.refreshes,
     "P15": switching.paused,

@@ -14,4 +14,6 @@ class Options:
     #: Allocations of the big ledger of P6 and P16.
     ledger_allocations: int = 1_000_000
     requests_for_memory: int = 100_000
+    #: Accounts of the legacy of P12, with about ten rows each.
+    migrated_accounts: int = 20_000
     pgledger_sql: list[Path] = field(default_factory=list)

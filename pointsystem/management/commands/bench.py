@@ -38,6 +38,13 @@ class Command(BaseCommand):
         )
         parser.add_argument("--requests", type=int, default=100_000, help="for P17 (default: 100000)")
         parser.add_argument(
+            "--migrated-accounts",
+            type=int,
+            default=20_000,
+            metavar="N",
+            help="accounts of P12, with about ten rows each (default: 20000)",
+        )
+        parser.add_argument(
             "--pgledger-sql",
             action="append",
             default=[],
@@ -87,6 +94,7 @@ class Command(BaseCommand):
             rounds=options["rounds"],
             ledger_allocations=options["ledger_allocations"],
             requests_for_memory=options["requests"],
+            migrated_accounts=options["migrated_accounts"],
             pgledger_sql=options["pgledger_sql"],
         )
         rows: list[Any] = []
