@@ -266,7 +266,25 @@ class LegacyAdapter(ABC):
     def instant(self, local: datetime) -> datetime:
         """A moment as the legacy keeps it, local and without a zone, in UTC. In the hour that comes
         twice where clocks are put back, the first one is meant."""
-        return local.replace(tzinfo=self.zone).astimezone(UTC)
+        offset = self._offset_on(local.date())
+        if offset is None:
+            return local.replace(tzinfo=self.zone).astimezone(UTC)
+        return (local - offset).replace(tzinfo=UTC)
+
+    def _offset_on(self, day: date) -> timedelta | None:
+        """How far local time is ahead all of this day; None for a day on which clocks are changed."""
+        try:
+            return self._offsets[day]
+        except KeyError:
+            begins = datetime(day.year, day.month, day.day, tzinfo=self.zone)
+            ends = begins.replace(hour=23, minute=59, second=59, microsecond=999999)
+            offset = begins.utcoffset() if begins.utcoffset() == ends.utcoffset() else None
+            self._offsets[day] = offset
+            return offset
+
+    @cached_property
+    def _offsets(self) -> dict[date, timedelta | None]:
+        return {}
 
     def local(self, instant: datetime) -> datetime:
         """The same the other way."""
@@ -281,4 +299,9 @@ class LegacyAdapter(ABC):
 
     def reason_of(self, code: str | None) -> str | None:
         """The reason of the API that a legacy code stands for, or None."""
-        return next((reason for reason, known in self.reason_codes.items() if known == code), None)
+        return self._reasons.get(code) if code is not None else None
+
+    @cached_property
+    def _reasons(self) -> dict[str, str]:
+        """By code: the first reason that has it."""
+        return {code: reason for reason, code in reversed(self.reason_codes.items())}

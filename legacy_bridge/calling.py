@@ -105,6 +105,8 @@ def one(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 def whole(value: Any) -> int:
     """A whole number of points, whatever numeric type it came in. Raises AnswerInvalid."""
+    if type(value) is int:
+        return value
     if isinstance(value, bool) or value is None:
         raise AnswerInvalid(f"{value!r} where a whole number should be")
     try:

@@ -48,6 +48,10 @@ class Dialect(ABC):
     #: Begin a read-only transaction whose every statement sees one moment.
     begin_snapshot: ClassVar[tuple[str, ...]] = ()
 
+    def tells_zones(self, description: Sequence[Any]) -> bool:
+        """Whether a result set of these columns may have moments with a zone."""
+        return True
+
     @abstractmethod
     def identity(self, query: Query) -> str:
         """What names the session that runs `query`, for as long as anybody may ask for it."""
@@ -104,6 +108,11 @@ class PostgreSQL(Dialect):
     _LOST_CLASSES = ("08", "57P")
     #: The server ends a session that rested in a transaction, and rolls it back.
     _TRANSACTION_ENDED = frozenset({"25P03", "25P04"})
+    #: timestamptz. Whatever else holds one (an array, a range) was never put into UTC.
+    _WITH_ZONE = 1184
+
+    def tells_zones(self, description: Sequence[Any]) -> bool:
+        return any(column[1] == self._WITH_ZONE for column in description)
 
     def identity(self, query: Query) -> str:
         ((pid, started),) = query(
@@ -168,6 +177,9 @@ class MariaDB(Dialect):
     #: KILL QUERY, and the statement timeouts of MariaDB and of MySQL.
     _CANCELLED = frozenset({1317, 1969, 3024})
     _IN_TRANSACTION = 1
+
+    def tells_zones(self, description: Sequence[Any]) -> bool:
+        return False
 
     def identity(self, query: Query) -> str:
         # The difference is the second in which the server was started, exactly: both take the same clock.

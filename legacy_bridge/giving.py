@@ -3,7 +3,7 @@
 docs/adr/0021-giving-an-operation-to-the-legacy.md tells why there are three ways.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -166,10 +166,17 @@ def _checked(decision: Decision, request: Request) -> Decision:
 
 def check_moment(moment: datetime) -> None:
     """Raises AnswerInvalid for a moment without a zone, or one that is still to come."""
-    if not isinstance(moment, datetime) or moment.tzinfo is None:
-        raise AnswerInvalid(f"{moment!r} where a moment should be")
-    if moment > datetime.now(UTC) + _CLOCK_MAY_BE_OFF:
-        raise AnswerInvalid(f"{moment.isoformat()}, which is still to come")
+    check_moments((moment,))
+
+
+def check_moments(moments: Iterable[datetime]) -> None:
+    """The same of many."""
+    latest = datetime.now(UTC) + _CLOCK_MAY_BE_OFF
+    for moment in moments:
+        if not isinstance(moment, datetime) or moment.tzinfo is None:
+            raise AnswerInvalid(f"{moment!r} where a moment should be")
+        if moment > latest:
+            raise AnswerInvalid(f"{moment.isoformat()}, which is still to come")
 
 
 # --- settling -------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """What is asked of a legacy and what it answers: plain values, in its own ids and in aware times.
 
 Points are whole numbers. A moment is aware and in UTC here, whatever the legacy keeps; an adapter
-translates (`LegacyAdapter.instant`, `LegacyAdapter.local`).
+translates (`LegacyAdapter.instant`, `LegacyAdapter.local`). What a migration reads by the million is a
+`Struct`, which is made in a fraction of the time of a frozen dataclass.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Final, TypeAlias
 from uuid import UUID
+
+from msgspec import Struct
 
 
 class ByLegacy(Enum):
@@ -62,8 +65,7 @@ Request: TypeAlias = EarnRequest | SpendRequest | CancelRequest
 
 
 # --- answered -------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class Share(Struct, frozen=True, kw_only=True):
     """Points of one lot that an operation granted, took or gave back. Always positive."""
 
     lot_id: str
@@ -94,8 +96,7 @@ class RowKind(Enum):
     ADJUST = "adjust"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryRow:
+class HistoryRow(Struct, frozen=True, kw_only=True):
     """One row of the legacy's history, whoever made it. `points` is signed, as it moved the balance."""
 
     row_id: str
@@ -128,8 +129,7 @@ class HistoryRow:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LegacyLot:
+class LegacyLot(Struct, frozen=True, kw_only=True):
     lot_id: str
     points: int
     remaining: int

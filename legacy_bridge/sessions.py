@@ -113,7 +113,10 @@ class Session:
             cursor.execute(statement, parameters or None)
             while True:
                 if cursor.description is not None:
-                    sets.append([tuple(map(_in_utc, row)) for row in cursor.fetchall()])
+                    rows = cursor.fetchall()
+                    if self.dialect.tells_zones(cursor.description):
+                        rows = [tuple(map(_in_utc, row)) for row in rows]
+                    sets.append(list(rows))
                 if not self.dialect.has_several_sets or not cursor.nextset():
                     return sets
 

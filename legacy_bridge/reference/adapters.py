@@ -300,7 +300,10 @@ class PostgreSQLReference(ReferenceAdapter):
     schema = "legacy."
 
     def _among(self, column: str, values: Collection[Any], *, are_keys: bool) -> tuple[str, list[Any]]:
-        return f"{column} = ANY (%s::{'char(20)' if are_keys else 'bigint'}[])", [list(values)]
+        if are_keys:
+            return f"{column} = ANY (%s::char(20)[])", [list(values)]
+        # Numbers as one text: the driver would look at each of them.
+        return f"{column} = ANY (%s::bigint[])", [f"{{{','.join(map(str, values))}}}"]
 
     def _behind(self, after: Mapping[str, int]) -> tuple[str, list[Any]]:
         behind = (

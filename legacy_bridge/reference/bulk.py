@@ -80,14 +80,12 @@ class BulkReading(LegacyAdapter):
             values,
         )
         shares: dict[int, list[Share]] = defaultdict(list)
+        #: Most lots are touched more than once, and many lapse together.
+        instants: dict[Any, datetime | None] = {None: None}
         for row, lot, points, expires in found:
-            shares[row].append(
-                Share(
-                    lot_id=str(lot),
-                    points=whole(points),
-                    expires_at=None if expires is None else self.instant(moment(expires)),
-                )
-            )
+            if expires not in instants:
+                instants[expires] = self.instant(moment(expires))
+            shares[row].append(Share(lot_id=str(lot), points=whole(points), expires_at=instants[expires]))
         return {row: tuple(of_row) for row, of_row in shares.items()}
 
     def lots_of_accounts(

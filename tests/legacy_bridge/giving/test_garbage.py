@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from legacy_bridge import giving, marker
 from legacy_bridge.adapter import LegacyAdapter
@@ -133,7 +134,7 @@ def test_another_accounts_row_found_when_settling_is_for_a_person_to_decide(
         signals.Adapter,
         "rows_after",
         lambda *given, **named: [
-            dataclasses.replace(row, account_number="somebody else") for row in read(*given, **named)
+            structs.replace(row, account_number="somebody else") for row in read(*given, **named)
         ],
     )
 
