@@ -26,7 +26,7 @@ def ids_of(legacy_lot_ids: Collection[str], *, is_exact: bool = False) -> dict[s
     """By the legacy's own id: the id under which clients know the lot; with `is_exact` also of one that was
     added this moment."""
     derived = {legacy_id: identifiers.lot_id(legacy_id) for legacy_id in legacy_lot_ids}
-    if not derived or not (is_exact or _are_there_any()):
+    if not derived or not (is_exact or has_any()):
         return derived
     aliases = dict(fetch_all(_KNOWN_AS, [list(derived.values())]))
     return {legacy_id: aliases.get(lot_id, lot_id) for legacy_id, lot_id in derived.items()}
@@ -47,8 +47,11 @@ def forget() -> None:
     _has_any = (0.0, False)
 
 
-def _are_there_any() -> bool:
-    """Most installs have none for most of their time, and once there is one there always is."""
+def has_any() -> bool:
+    """Whether any lot of the legacy goes by another id.
+
+    Most installs have none for most of their time, and once there is one there always is.
+    """
     global _has_any
     looked_at, found = _has_any
     if found or time.monotonic() - looked_at < _LOOK_AGAIN_SECONDS:

@@ -142,6 +142,29 @@ def _sent(
     return cursor
 
 
+#: What stands for something else in the text of a COPY.
+_IN_COPY: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def copy_columns(statement: str, columns: Sequence[Sequence[str | int | None]]) -> None:
+    """Send rows, given by their columns, to `COPY ... FROM STDIN`: the fastest way in, past the same
+    constraints and triggers as any other. Raises what they refuse."""
+    lines = map("\t".join, zip(*map(_copied, columns), strict=True))
+    database = connections[DEFAULT_DB_ALIAS]
+    database.ensure_connection()
+    with database.wrap_database_errors, psycopg.Cursor(database.connection).copy(statement.encode()) as copy:
+        copy.write("\n".join(lines))
+
+
+def _copied(values: Sequence[str | int | None]) -> list[str]:
+    texts = ["" if value is None else str(value) for value in values]
+    # Looked for in the whole column at once: there is next to never one.
+    column = "".join(texts)
+    if any(special in column for special in ("\\", "\t", "\n", "\r")):
+        texts = [text.translate(_IN_COPY) for text in texts]
+    return [r"\N" if value is None else text for value, text in zip(values, texts, strict=True)]
+
+
 @lru_cache(maxsize=256)
 def _numbered(statement: str) -> tuple[bytes, tuple[str, ...]]:
     """`statement` with PostgreSQL's own $1, $2, ... for its placeholders, and their names in that order.

@@ -3,6 +3,9 @@
 An account that was never imported is brought from its first row, one that was from its last: so an import,
 its continuation after a kill and a delta are the same. All that is written of a batch commits together, with
 how far each account stands and how far the run came.
+
+Reading is apart from writing, so that the next batch can be read while one is written: what was read is
+brought only where the accounts still stand as they did then.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +16,7 @@ from uuid import UUID
 from django.db import transaction
 
 from cutover import intents, lots, mismatches, routes
-from cutover.migrating import adopting, reading, replaying
+from cutover.migrating import adopting, plain, reading, replaying
 from cutover.migrating.reading import Batch
 from cutover.migrating.replaying import HeldLot, Replayed
 from cutover.migrating.sharing import Line, Moved
@@ -22,8 +25,9 @@ from cutover.models import DEFAULT_COHORT, Difference, FoundBy
 from ledger import clock, crash_points, policies
 from ledger.clients import legacy_client_id
 from ledger.database import fetch_all
-from ledger.operations import elsewhere, following
+from ledger.operations import elsewhere, following, histories
 from ledger.operations.elsewhere import Adopted
+from ledger.operations.histories import History
 from legacy_bridge import configured
 from legacy_bridge.records import LegacyLot
 from legacy_bridge.sessions import Session
@@ -35,6 +39,13 @@ _POSITIONS: Final = """
 SELECT number, followed.position
 FROM unnest(%s::text[]) AS number
 LEFT JOIN cutover_followed_account AS followed ON followed.account_number = number
+"""
+# What stands in the way of posting a history as if its account were nowhere yet: the account, or one of its
+# rows as an operation.
+_SEEN: Final = """
+SELECT account_number FROM ledger_account WHERE account_number = ANY (%s)
+UNION
+SELECT account_number FROM ledger_operation WHERE counterpart_id = ANY (%s)
 """
 # The history of the legacy is no news for the legacy's follower.
 _IS_IMPORTING: Final = "SELECT set_config('pointsystem.is_importing', 'on', true)"
@@ -52,7 +63,11 @@ ON CONFLICT (account_number) DO NOTHING
 _LOCK_FOLLOWED: Final = """
 SELECT followed.account_number, followed.position,
     route.stage IN ('LEGACY_ONLY', 'LEGACY_FIRST')
-    AND NOT cutover_is_held(followed.account_number, 'to_legacy')
+    AND NOT CASE WHEN EXISTS (
+        -- Asked first, for next to none has any, and a call for each account costs more than all the rest.
+        SELECT FROM cutover_message AS message
+        WHERE message.account_number = followed.account_number AND message.state IN ('waiting', 'parked')
+    ) THEN cutover_is_held(followed.account_number, 'to_legacy') ELSE false END
 FROM cutover_followed_account AS followed
 LEFT JOIN cutover_member AS member ON member.account_number = followed.account_number
 JOIN cutover_route AS route ON route.cohort = coalesce(member.cohort, 'default')
@@ -113,6 +128,43 @@ class Imported:
     left: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What the legacy has of some accounts, and where these stood in the ledger before it was read."""
+
+    after: Mapping[str, str | None]
+    batch: Batch
+    #: Those that need no more than to be written.
+    plain: Mapping[str, History]
+
+
+def positions(account_numbers: Sequence[str]) -> dict[str, str | None]:
+    """How far each account was brought."""
+    return dict(fetch_all(_POSITIONS, [list(account_numbers)]))
+
+
+def prepare(
+    after: Mapping[str, str | None],
+    *,
+    session: Session,
+    reasons: Mapping[str, int],
+    limit: int = reading.ROWS_AT_ONCE,
+) -> Prepared:
+    """Read what the legacy has behind these positions; the ledger is not asked. Raises LegacyError."""
+    batch = reading.read(configured.adapter(), session, after=after, limit=limit)
+    new = [
+        number
+        for number, position in after.items()
+        if position is None and number not in batch.cut and number not in batch.unread
+    ]
+    found = (
+        plain.histories_of(batch.rows, batch.lots, account_numbers=new, reasons=reasons)
+        if batch.has_lots
+        else {}
+    )
+    return Prepared(after=after, batch=batch, plain=found)
+
+
 def bring(
     account_numbers: Sequence[str],
     *,
@@ -124,15 +176,27 @@ def bring(
 
     Raises LegacyError and DatabaseError; nothing was written then.
     """
-    after = dict(fetch_all(_POSITIONS, [list(account_numbers)]))
-    batch = reading.read(configured.adapter(), session, after=after, limit=limit)
+    after = positions(account_numbers)
+    return write(prepare(after, session=session, reasons=reasons(), limit=limit), and_note=and_note)
+
+
+def reasons() -> dict[str, int]:
+    return {code: found[0].id for code, found in policies.current().reasons.items()}
+
+
+def write(prepared: Prepared, *, and_note: Callable[[Imported], object]) -> Imported:
+    """Bring what was read to the ledger, in one transaction.
+
+    Raises DatabaseError; nothing was written then.
+    """
+    after, batch = prepared.after, prepared.batch
     crash_points.reach("migrate.read")
     imported = Imported()
     with transaction.atomic():
         fetch_all(_IS_IMPORTING)
         mine = _lock(after)
         imported.left = sorted(after.keys() - mine - batch.unread)
-        _Import(batch, mine=mine - batch.unread, imported=imported).run()
+        _Import(prepared, mine=mine - batch.unread, imported=imported).run()
         imported.cut = sorted((batch.cut & mine) | batch.unread)
         and_note(imported)
         crash_points.reach("migrate.noted")
@@ -161,38 +225,43 @@ def _lock(after: Mapping[str, str | None]) -> set[str]:
 class _Import:
     """One batch, in the transaction that brings it."""
 
-    def __init__(self, batch: Batch, *, mine: set[str], imported: Imported) -> None:
-        self.batch = batch
+    def __init__(self, prepared: Prepared, *, mine: set[str], imported: Imported) -> None:
+        self.batch = prepared.batch
         self.mine = mine
         self.imported = imported
-        self.rows = [row for row in batch.rows if row.account_number in mine]
+        self.plain = _still_plain([found for number, found in prepared.plain.items() if number in mine])
+        #: Those that are followed with all care.
+        self.odd = mine - {history.account_number for history in self.plain}
+        self.rows = [row for row in self.batch.rows if row.account_number in self.odd]
         legacy_ids = {share.lot_id for row in self.rows for share in row.shares or ()}
-        legacy_ids |= {lot.lot_id for number in mine for lot in batch.lots.get(number, ())}
+        legacy_ids |= {lot.lot_id for number in self.odd for lot in self.batch.lots.get(number, ())}
         self.ids = lots.ids_of(legacy_ids)
         self.adapter = configured.adapter()
-        self.reasons = {code: found[0].id for code, found in policies.current().reasons.items()}
+        self.reasons = reasons()
 
     def run(self) -> None:
+        histories.adopt(self.plain, client_id=legacy_client_id())
         lines, adopted = adopting.lines_of(self.rows, lots=self.ids)
         elsewhere.adopt(adopted)
         crash_points.reach("migrate.adopted")
-        replayed = self._replay(lines)
+        replayed = self._replay(lines) if self.odd else {}
         elsewhere.adopt(
             [each for number, done in replayed.items() for each in self._corrections(number, done)]
         )
+        histories.post(self.plain)
         self._post(replayed)
         crash_points.reach("migrate.posted")
         self._note(replayed)
         self._settle()
-        self._move(lines)
-        self.imported.rows = len(self.rows)
+        self._move({number: of_account[-1].row_id for number, of_account in lines.items()})
+        self.imported.rows = len(self.rows) + sum(len(history.facts) for history in self.plain)
         self.imported.accounts = len(self.mine - self.batch.cut)
         self.imported.corrections = sum(len(done.corrections) for done in replayed.values())
 
     def _replay(self, lines: Mapping[str, Sequence[Line]]) -> dict[str, Replayed]:
         held: dict[str, list[HeldLot]] = {}
         sequences: dict[str, int] = {}
-        for number, sequence, lot, *values in fetch_all(_HELD, [sorted(self.mine)]):
+        for number, sequence, lot, *values in fetch_all(_HELD, [sorted(self.odd)]):
             sequences[number] = sequence
             if lot is not None:
                 names = ("points", "remaining", "earned_at", "expires_at", "origin_id")
@@ -214,7 +283,7 @@ class _Import:
                 reason_id=self.reasons[MIGRATION_DIFFERENCE],
                 now=now,
             )
-            for number in sorted(self.mine)
+            for number in sorted(self.odd)
         }
 
     def _lots_of(self, number: str) -> dict[UUID, LegacyLot] | None:
@@ -251,6 +320,8 @@ class _Import:
 
     def _post(self, replayed: Mapping[str, Replayed]) -> None:
         facts = [fact for done in replayed.values() for fact in done.facts]
+        if not facts:
+            return
         followed = following.post(facts)
         for diverged in followed.diverged.values():
             # The replay has seen to it: whatever is left is a mistake of ours.
@@ -284,16 +355,35 @@ class _Import:
                 )
 
     def _settle(self) -> None:
-        told = fetch_all(_TOLD, [sorted(self.mine), [row.row_id for row in self.rows]])
+        # Of a plain account nothing was known, so nobody waits to be told of it.
+        if not self.odd:
+            return
+        told = fetch_all(_TOLD, [sorted(self.odd), [row.row_id for row in self.rows]])
         messages.applied([row[0] for row in told], by="migration", note="imported")
 
-    def _move(self, lines: Mapping[str, Sequence[Line]]) -> None:
+    def _move(self, last_rows: Mapping[str, str]) -> None:
+        last = {
+            history.account_number: history.facts[-1].counterpart_id
+            for history in self.plain
+            if history.facts
+        }
+        last.update(last_rows)
         numbers = sorted(self.mine)
         fetch_all(
             _MOVE,
             [
                 numbers,
-                [lines[number][-1].row_id if number in lines else None for number in numbers],
+                [last.get(number) for number in numbers],
                 [number not in self.batch.cut for number in numbers],
             ],
         )
+
+
+def _still_plain(found: Sequence[History]) -> list[History]:
+    """Those of which the ledger has nothing, now that nobody else brings anything."""
+    # Where a lot of the legacy goes by another id, only the careful way knows it.
+    if not found or lots.has_any():
+        return []
+    rows = [fact.counterpart_id for history in found for fact in history.facts]
+    seen = {number for (number,) in fetch_all(_SEEN, [[each.account_number for each in found], rows])}
+    return [history for history in found if history.account_number not in seen]

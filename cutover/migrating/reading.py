@@ -50,5 +50,5 @@ def read(
     for row in rows:
         if row.account_number not in after:
             raise errors.AnswerInvalid(f"row {row.row_id} of another account")
-        giving.check_moment(row.recorded_at)
+    giving.check_moments(row.recorded_at for row in rows)
     return Batch(rows=rows, lots=lots, has_lots=has_lots, cut=cut, unread=unread)

@@ -7,16 +7,18 @@ change in place too. Both then bring again what was left because a call was unde
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import DatabaseError, DataError, IntegrityError, InternalError
 
 from cutover import mismatches
-from cutover.migrating import importing, reading, runs
-from cutover.migrating.importing import Imported
+from cutover.migrating import ahead, importing, reading, runs
+from cutover.migrating.importing import Imported, Prepared
 from cutover.migrating.runs import HeldRun, Progress
 from cutover.mirroring import tail
 from cutover.models import Difference, FoundBy, RunKind
@@ -32,6 +34,8 @@ from legacy_bridge.unhurried import unhurried_session
 ACCOUNTS_AT_ONCE: Final = 500
 #: So often accounts that are left are tried again, and so long after each other.
 _LAST_ROUNDS: Final = 5
+#: One call more than a migration had that reads nothing ahead.
+_CALLS_TO_READ_AHEAD: Final = 2
 _PAUSE_SECONDS: Final = 0.5
 #: So often a batch is begun that another transaction stood in the way of.
 _ATTEMPTS: Final = 5
@@ -169,6 +173,19 @@ class _Work:
 
     def through_accounts(self) -> bool:
         """All accounts behind the cursor; whether the end was reached."""
+        if settings.POINTS_LEGACY_MOST_CALLS < _CALLS_TO_READ_AHEAD:
+            return self._through_accounts_one_by_one()
+        if not self.pace.has_time():
+            return False
+        most_rows = self.pace.most_rows()
+        with ahead.reading(self.adapter, accounts_at_once=self.batch, most_rows=most_rows) as reader:
+            for page in reader.pages(after=self.held.cursor):
+                self._bring(page.numbers, cursor=page.numbers[-1], prepared=page.prepared)
+                if not self.pace.has_time():
+                    return False
+        return True
+
+    def _through_accounts_one_by_one(self) -> bool:
         while self.pace.has_time():
             numbers = self.adapter.account_numbers(self.session, after=self.held.cursor, limit=self.batch)
             if not numbers:
@@ -215,12 +232,21 @@ class _Work:
             yield numbers
             last = numbers[-1]
 
-    def _bring(self, numbers: Sequence[str], *, cursor: str | None, is_again: bool = False) -> list[str]:
-        """Bring accounts, those with many rows part by part; those that were left."""
+    def _bring(
+        self,
+        numbers: Sequence[str],
+        *,
+        cursor: str | None,
+        is_again: bool = False,
+        prepared: "Future[Prepared] | None" = None,
+    ) -> list[str]:
+        """Bring accounts, those with many rows part by part; those that were left. `prepared` is what was
+        read of them ahead."""
         left: list[str] = []
         waiting = list(numbers)
         while waiting:
-            imported = self._bring_each(waiting)
+            imported = self._bring_each(waiting, prepared)
+            prepared = None
             left += imported.left
             waiting = imported.cut
             crash_points.reach("migrate.batch_done")
@@ -238,10 +264,10 @@ class _Work:
         self.held.counts["corrections"] = self.held.counts.get("corrections", 0) + imported.corrections
         self.held.advance(cursor=self.held.cursor, accounts=0, rows=imported.rows)
 
-    def _bring_each(self, numbers: Sequence[str]) -> Imported:
+    def _bring_each(self, numbers: Sequence[str], prepared: "Future[Prepared] | None" = None) -> Imported:
         """`importing.bring`, and when that fails for what one of the accounts has, each by itself."""
         try:
-            return self._bring_undisturbed(numbers)
+            return self._bring_undisturbed(numbers, prepared)
         except (errors.AnswerInvalid, DataError, IntegrityError, InternalError, ValueError) as error:
             if len(numbers) == 1:
                 return self._give_up(numbers[0], error)
@@ -256,11 +282,15 @@ class _Work:
             left=first.left + second.left,
         )
 
-    def _bring_undisturbed(self, numbers: Sequence[str]) -> Imported:
+    def _bring_undisturbed(
+        self, numbers: Sequence[str], prepared: "Future[Prepared] | None" = None
+    ) -> Imported:
         """Bring accounts in one transaction, anew when another one was in the way."""
         for attempt in count(1):
             with self.held.undone_on_error():
                 try:
+                    if prepared is not None and attempt == 1:
+                        return importing.write(prepared.result(), and_note=self._note)
                     return importing.bring(
                         numbers, session=self.session, limit=self.pace.most_rows(), and_note=self._note
                     )

@@ -173,7 +173,7 @@ def test_a_transaction_in_the_way_is_tried_again(monkeypatch: pytest.MonkeyPatch
     from psycopg import errors as pg
 
     (number,) = with_points(1)
-    real, calls = importing.bring, []
+    real, calls = importing.write, []
 
     def disturbed(*arguments: Any, **named: Any) -> Any:
         calls.append(1)
@@ -181,7 +181,7 @@ def test_a_transaction_in_the_way_is_tried_again(monkeypatch: pytest.MonkeyPatch
             raise OperationalError("in the way") from pg.LockNotAvailable("in the way")
         return real(*arguments, **named)
 
-    monkeypatch.setattr(running.importing, "bring", disturbed)
+    monkeypatch.setattr(running.importing, "write", disturbed)
     assert migrating.run().finished_at is not None
     assert len(calls) > 1
     sides.assert_equal(number)
