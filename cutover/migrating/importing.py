@@ -38,7 +38,10 @@ MIGRATION_DIFFERENCE: Final = "MIGRATION_DIFFERENCE"
 _POSITIONS: Final = """
 SELECT number, followed.position
 FROM unnest(%s::text[]) AS number
-LEFT JOIN cutover_followed_account AS followed ON followed.account_number = number
+LEFT JOIN LATERAL (
+    -- Each by the index: as a join it may become a scan of all accounts, again for every batch.
+    SELECT position FROM cutover_followed_account WHERE account_number = number OFFSET 0
+) AS followed ON true
 """
 # What stands in the way of posting a history as if its account were nowhere yet: the account, or one of its
 # rows as an operation.
@@ -47,8 +50,11 @@ SELECT account_number FROM ledger_account WHERE account_number = ANY (%s)
 UNION
 SELECT account_number FROM ledger_operation WHERE counterpart_id = ANY (%s)
 """
-# The history of the legacy is no news for the legacy's follower.
-_IS_IMPORTING: Final = "SELECT set_config('pointsystem.is_importing', 'on', true)"
+# The history of the legacy is no news for the legacy's follower. And what is looked for is looked for by its
+# key, a batch at a time: a plan with a scan would cost more with every batch that was brought before.
+_IS_IMPORTING: Final = """
+SELECT set_config('pointsystem.is_importing', 'on', true), set_config('enable_seqscan', 'off', true)
+"""
 _COHORTS: Final = """
 SELECT DISTINCT coalesce(member.cohort, %s)
 FROM unnest(%s::text[]) AS number LEFT JOIN cutover_member AS member ON member.account_number = number

@@ -18,6 +18,7 @@ from django.db import DatabaseError, DataError, IntegrityError, InternalError
 
 from cutover import mismatches
 from cutover.migrating import ahead, importing, reading, runs
+from cutover.migrating.collecting import few_collections
 from cutover.migrating.importing import Imported, Prepared
 from cutover.migrating.runs import HeldRun, Progress
 from cutover.mirroring import tail
@@ -73,7 +74,8 @@ def run(
         pace = _Pace(rate=rate, seconds=seconds)
         work = _Work(adapter, session, held, batch=batch, pace=pace, tell=lambda: on_batch(_now(kind)))
         try:
-            is_done = work.through_rows() if work.goes_by_rows else work.through_accounts()
+            with few_collections():
+                is_done = work.through_rows() if work.goes_by_rows else work.through_accounts()
             if is_done and work.what_was_left():
                 held.finish()
             else:
