@@ -54,14 +54,10 @@ def accounts(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("--accounts"))
 
 
-@pytest.fixture
-def legacy_url(legacy_database: Any) -> str:
-    return str(legacy_database("postgresql"))
-
-
-@pytest.fixture
-def products(legacy_url: str) -> Iterator[list[Wrapped]]:
+@pytest.fixture(params=["postgresql", "mariadb"])
+def products(request: pytest.FixtureRequest, legacy_database: Any) -> Iterator[list[Wrapped]]:
     """Two ledgers over one legacy, without workers."""
+    legacy_url = legacy_database(request.param)
     made = [
         Wrapped(adapter="legacy_bridge.reference.ReferenceAdapter", legacy_url=legacy_url) for _ in range(2)
     ]
