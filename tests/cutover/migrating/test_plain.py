@@ -15,6 +15,7 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cutover import identifiers
 from cutover.migrating import importing, plain
 from ledger.database import fetch_all
 from legacy_bridge import configured
@@ -122,6 +123,17 @@ def read(number: str) -> importing.Batch:
     with unhurried_session() as session:
         after = {number: None}
         return importing.prepare(after, session=session, reasons=importing.reasons()).batch
+
+
+def test_ids_as_text_are_the_ids() -> None:
+    names = ["1", "987654", "행-1", "a:b"]
+    assert [identifiers.operation_text(name) for name in names] == [
+        str(identifiers.operation_id(name)) for name in names
+    ]
+    assert [identifiers.entry_text(name) for name in names] == [
+        str(identifiers.entry_id(name)) for name in names
+    ]
+    assert [identifiers.lot_text(name) for name in names] == [str(identifiers.lot_id(name)) for name in names]
 
 
 # --- histories as the legacy's own procedures make them ----------------------------------------------------

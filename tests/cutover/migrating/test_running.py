@@ -14,9 +14,10 @@ from cutover import migrating
 from cutover.migrating import importing, running
 from cutover.models import FollowedAccount, Mismatch, Run
 from ledger.models import Entry
+from legacy_bridge import sessions
 from tests.cutover import sides
 from tests.cutover.legacy_calls import call_directly
-from tests.cutover.migrating.by_hand import lot, member, row, run
+from tests.cutover.migrating.by_hand import bring, lot, member, row, run
 from tests.factories import account_number
 
 pytestmark = pytest.mark.usefixtures("legacy")
@@ -63,6 +64,36 @@ def test_when_the_time_is_up_the_next_run_goes_on_there() -> None:
     assert (second.id, second.finished_at is not None) == (first.id, True)
     for number in numbers:
         sides.assert_equal(number)
+
+
+def test_with_one_call_at_a_time_nothing_is_read_ahead(settings: Any) -> None:
+    settings.POINTS_LEGACY_MOST_CALLS = 1
+    sessions.forget()
+    numbers = with_points(3)
+    assert migrating.run(batch=1).finished_at is not None
+    for number in numbers:
+        sides.assert_equal(number)
+
+
+def test_an_account_that_moved_since_it_was_read_is_left_to_the_delta() -> None:
+    number = max(with_points(3))
+    ((before,),) = run("SELECT max(MBR_NO) FROM legacy.PT_MBR WHERE MBR_NO < %s", number)
+    moved: list[str] = []
+
+    def move(progress: migrating.Progress) -> None:
+        # The page behind this one was begun to be read: nobody may bring that account a second time.
+        if not moved and progress.cursor == before.rstrip():
+            bring(number)
+            call_directly("PR_POINT_USE", number, "21", 30)
+            moved.append(number)
+
+    done = migrating.run(batch=1, on_batch=move)
+
+    assert moved == [number]
+    assert (done.finished_at is not None, done.counts["left"]) == (True, 0)
+    assert Entry.objects.filter(account__account_number=number).count() == 1
+    assert migrating.run(is_delta=True).rows_done == 1
+    sides.assert_equal(number)
 
 
 def test_two_do_not_work_on_one_run() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -73,6 +74,20 @@ def test_an_expiry_to_the_microsecond_comes_back_as_it_went_in(reference: Any) -
     assert [share.expires_at for share in decision.shares or ()] == [until]
     assert [lot.expires_at for lot in member.lots()] == [until]
     assert reference.local(until) == datetime(2100, 1, 1, 0, 0, 0, 1)  # noqa: DTZ001
+
+
+@pytest.mark.parametrize("zone", ["Asia/Seoul", "Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe"])
+def test_whole_days_are_put_into_utc_as_each_moment_would_be(settings: Any, zone: str) -> None:
+    from legacy_bridge.reference.adapters import PostgreSQLReference
+
+    settings.POINTS_LEGACY_TIME_ZONE = zone
+    adapter = PostgreSQLReference()
+    # A year in which clocks were changed in all of them but the first.
+    first = datetime(2018, 1, 1)  # noqa: DTZ001
+    moments = [first + timedelta(minutes=10 * step) for step in range(6 * 24 * 366)]
+    assert [adapter.instant(moment) for moment in moments] == [
+        moment.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC) for moment in moments
+    ]
 
 
 def test_a_moment_that_comes_twice_is_the_first(settings: Any) -> None:
