@@ -21,8 +21,9 @@ from ledger.database import fetch_all
 from legacy_bridge import configured
 from legacy_bridge.records import HistoryRow, LegacyLot, RowKind, Share
 from legacy_bridge.unhurried import unhurried_session
+from tests.cutover import sides
 from tests.cutover.legacy_calls import call_directly
-from tests.cutover.migrating.by_hand import lot, member, row
+from tests.cutover.migrating.by_hand import bring, lot, member, row
 from tests.factories import account_number
 
 pytestmark = pytest.mark.usefixtures("legacy")
@@ -151,6 +152,8 @@ def test_a_life_through_the_procedures_is_plain_and_the_same_both_ways() -> None
     assert is_plain
     assert len(careful["entries"]) == 6
     assert fast == careful
+    bring(number)
+    assert without_now(written(number)) == fast
 
 
 def test_what_history_does_not_explain_is_not_plain() -> None:
@@ -164,6 +167,7 @@ def test_what_history_does_not_explain_is_not_plain() -> None:
     assert not is_plain
     assert [line[3] for line in careful["entries"]] == ["earn", "spend", "adjust"]
     assert fast == careful
+    bring(number)
 
 
 def test_an_account_that_is_open_in_the_ledger_goes_the_careful_way() -> None:
@@ -179,6 +183,8 @@ def test_an_account_that_is_open_in_the_ledger_goes_the_careful_way() -> None:
 
     assert is_plain
     assert fast == careful
+    bring(number)
+    sides.assert_equal(number)
 
 
 # --- drawn ones -------------------------------------------------------------------------------------------
