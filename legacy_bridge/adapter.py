@@ -84,6 +84,9 @@ class LegacyAdapter(ABC):
     #: The procedures commit by themselves, or write to tables without transactions (MyISAM): then every
     #: lost answer is unknown, errors of SQL too.
     commits_itself: ClassVar[bool] = False
+    #: Several calls may be one transaction, as far as the server keeps one whole: nothing that a call leaves
+    #: to its end (a temporary table, a setting) is in the way of the next.
+    may_be_called_together: ClassVar[bool] = True
     features: ClassVar[frozenset[Feature]] = frozenset({Feature.EARN, Feature.SPEND})
     #: `EarnRequest.expires_at` is obeyed.
     takes_expires_at: ClassVar[bool] = False

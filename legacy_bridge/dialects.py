@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from django.db import Error, InterfaceError
+from psycopg.pq import TransactionStatus
 
 from legacy_bridge.errors import Busy, LegacyError, NotDone, OutcomeUnknown
 
@@ -45,6 +46,11 @@ class Dialect(ABC):
     has_several_sets: ClassVar[bool] = False
     #: One statement outside of a transaction is done whole or not at all, a CALL too.
     is_one_statement_atomic: ClassVar[bool] = False
+    #: Nothing that is called in a transaction of ours can end it, or lose what was done in it before, and
+    #: go on as if nothing had been.
+    keeps_transactions_whole: ClassVar[bool] = False
+    #: Wait for locks only briefly, to the end of the transaction.
+    hurry: ClassVar[tuple[str, ...]] = ()
     #: Begin a read-only transaction whose every statement sees one moment.
     begin_snapshot: ClassVar[tuple[str, ...]] = ()
 
@@ -77,6 +83,10 @@ class Dialect(ABC):
         not say."""
         return None
 
+    def has_failed(self, connection: Any) -> bool:
+        """Whether the open transaction can only be rolled back: a COMMIT would do that without a word."""
+        return False
+
 
 def _quietly(query: Query, statement: str, parameters: Sequence[Any] = ()) -> None:
     """Run what may be refused: by a server on which we may not end sessions, or because it is gone."""
@@ -100,6 +110,9 @@ def _until_gone(is_there: Callable[[], bool], end: Callable[[], Any]) -> bool:
 
 class PostgreSQL(Dialect):
     is_one_statement_atomic = True
+    # COMMIT and ROLLBACK in a procedure are refused there, and a handler of errors undoes its own block only.
+    keeps_transactions_whole = True
+    hurry = ("SET LOCAL lock_timeout = '100ms'",)
     begin_snapshot = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
     _BUSY = frozenset({"55P03", "40001", "40P01"})
     #: The statement timeout, and somebody who cancelled the statement: it was rolled back.
@@ -163,9 +176,16 @@ class PostgreSQL(Dialect):
     def is_open(self, connection: Any) -> bool:
         return connection is not None and not connection.closed and not connection.broken
 
+    def has_failed(self, connection: Any) -> bool:
+        return bool(connection.info.transaction_status == TransactionStatus.INERROR)
+
 
 class MariaDB(Dialect):
-    """MariaDB and MySQL, through PyMySQL."""
+    """MariaDB and MySQL, through PyMySQL.
+
+    A transaction is not whole there: a deadlock undoes all of it, and a procedure whose handler takes the
+    error goes on, in a new one.
+    """
 
     has_several_sets = True
     begin_snapshot = (

@@ -3,7 +3,8 @@
 docs/adr/0021-giving-an-operation-to-the-legacy.md tells why there are three ways.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -55,8 +56,12 @@ def give(adapter: LegacyAdapter, session: Session, request: Request) -> Decision
     Raises Refused (nothing changed), NotRepresentable and NotDone (nothing changed, for certain), and
     OutcomeUnknown for everything else. An answer that cannot be true is NotDone where the bridge's own
     transaction took it back, and OutcomeUnknown where it may have been kept.
+
+    Within `together` it joins the others, and what it returns is done when that block has ended.
     """
     _check_features(adapter, request)
+    if session.is_in_transaction:
+        return _in_transaction(adapter, session, request)
     is_by_marker = adapter.settling is Settling.BY_MARKER
     is_whole_by_itself = session.dialect.is_one_statement_atomic and not is_by_marker
     if not adapter.commits_itself and not is_whole_by_itself:
@@ -74,6 +79,29 @@ def give(adapter: LegacyAdapter, session: Session, request: Request) -> Decision
                 f"What the procedure did may have been kept, and it failed: {error}"
             ) from error
         raise
+
+
+def may_be_together(adapter: LegacyAdapter, session: Session) -> bool:
+    """Whether some calls can be one transaction, and each be found out by itself when its COMMIT was not
+    answered."""
+    if adapter.commits_itself or adapter.settling is Settling.BY_NEW_ROW:
+        return False
+    return adapter.may_be_called_together and session.dialect.keeps_transactions_whole
+
+
+@contextmanager
+def together(session: Session) -> Iterator[None]:
+    """Commit what is given (`give`) within the block as one: all of it, or nothing.
+
+    Whatever is raised but OutcomeUnknown, nothing of it was done, for certain, and each may be given by
+    itself. OutcomeUnknown is of the COMMIT: of every call in the block it must be found out what became of
+    it. Locks are kept to the end of the block, and so no lock is waited for as long as alone. Give in one
+    order of accounts, always the same, and only what `may_be_together`.
+    """
+    with session.transaction():
+        for statement in session.dialect.hurry:
+            session.query(statement)
+        yield
 
 
 def _in_transaction(adapter: LegacyAdapter, session: Session, request: Request) -> Decision:

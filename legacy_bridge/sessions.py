@@ -69,6 +69,11 @@ class Session:
         return self._database.vendor
 
     @property
+    def is_in_transaction(self) -> bool:
+        """Whether a transaction of ours is open."""
+        return self._is_in_transaction
+
+    @property
     def identity(self) -> str:
         """Names this connection for ever: two sessions of one legacy never have the same."""
         kept: tuple[Any, str] | None = getattr(self._database, "points_identity", None)
@@ -139,6 +144,8 @@ class Session:
                     raise
                 # Without a COMMIT the server rolls back, whenever it finds us gone.
                 raise NotDone(str(error)) from error
+            if self.dialect.has_failed(self._database.connection):
+                raise NotDone("An error of a statement was passed over, and the transaction is lost.")
             self._commit()
         except BaseException:
             with suppress(Error):

@@ -13,7 +13,7 @@ from bench import compare, processor_time
 from bench.compare import Run, Side
 from bench.figures.http import EARN_BODY, SPEND_BODY
 from bench.figures.options import Options
-from bench.figures.wrapped import _ACCOUNTS, _OPEN
+from bench.figures.wrapped import _ACCOUNTS, _ANALYZE, _OPEN
 from bench.load import Requests
 from bench.row import Row, against
 from bench.world import DATABASE, PREFIX, SCOPES, World
@@ -44,6 +44,7 @@ class Cutover:
         made = stack.manage("create_client", "bench", *(f"--scope={scope}" for scope in SCOPES), "--json")
         with stack.postgres.connect("legacy") as connection:
             connection.execute(_OPEN.format(last=_ACCOUNTS - 1, prefix=PREFIX))
+            connection.execute(_ANALYZE)
         with stack.postgres.connect(DATABASE) as connection:
             connection.execute(_ROUTE)
         self.key = str(json.loads(made)["key"])

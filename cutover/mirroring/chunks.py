@@ -1,13 +1,17 @@
 """Some messages at once on their way to the legacy: noted in one commit, and given side by side.
 
-Accounts are spread over the lanes, and within an account one call follows the other. Nothing of ours is
-written here after the notes: what became of each message is the caller's to keep.
+Accounts are spread over the lanes, and within an account one call follows the other. Where the legacy can
+be asked for each by itself, a lane gives some of them as one transaction (`giving.together`): all of them are
+done, or none, and then each is given by itself. Nothing of ours is written here after the notes: what became
+of each message is the caller's to keep.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from uuid import UUID
 
 import structlog
 
@@ -18,11 +22,19 @@ from legacy_bridge import errors, giving, sessions
 from legacy_bridge.adapter import LegacyAdapter
 from legacy_bridge.dialects import RaisedError
 from legacy_bridge.records import Decision, Request
+from legacy_bridge.sessions import Session
 
 log = structlog.get_logger(__name__)
 
 #: So many calls in a row without an answer mean that the legacy is away.
 FAILURES_OF_ONE_CAUSE: Final = 3
+#: Calls of one transaction, which keeps the locks of all their accounts: no more than this, and none is begun
+#: when the first is so long ago.
+_TOGETHER: Final = 32
+_TOGETHER_SECONDS: Final = 0.1
+
+#: What the legacy is asked to do, None where nothing has to be told; by the rows that it made a moment ago.
+RequestOf = Callable[[Waiting, Mapping[UUID, str]], Request | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,22 @@ class _Lane:
     session: str = ""
     bookmarks: list[str | None] = field(default_factory=list)
     tried: list[Tried] = field(default_factory=list)
+    #: Accounts on which something failed.
+    stopped: set[str] = field(default_factory=set)
+    #: Calls in a row without an answer.
+    failures: int = 0
+    #: The session is another than was noted, or its last call is still unknown.
+    is_over: bool = False
+
+    def keep(self, tried: Tried) -> None:
+        self.tried.append(tried)
+        if not isinstance(tried.outcome, Exception):
+            self.failures = 0
+            return
+        self.stopped.add(tried.message.account_number)
+        self.failures += is_away(tried.outcome)
+        # Its session is given up, and so are the notes that name it.
+        self.is_over = self.is_over or isinstance(tried.outcome, errors.OutcomeUnknown)
 
 
 def is_own_trouble(error: Exception) -> bool:
@@ -70,15 +98,15 @@ def give(
     adapter: LegacyAdapter,
     together: Sequence[Waiting],
     *,
-    request_of: Callable[[Waiting], Request | None],
-    tell_row: Callable[[Waiting, Decision], None],
+    request_of: RequestOf,
+    rows: MutableMapping[UUID, str],
 ) -> Given:
     """Give these to the legacy, those of one account in order, and nothing of it after one that failed.
 
-    `request_of` is called when the turn of a message comes, after `tell_row` with what was done before it.
+    `request_of` is called when the turn of a message comes; `rows`, by operation, gets what the legacy made.
     Raises NotDone and OutcomeUnknown when the legacy does not answer before anything was noted.
     """
-    work = _Work(adapter, request_of, tell_row)
+    work = _Work(adapter, request_of, rows)
     spread = _spread(together)
     lanes.run([lambda lane=lane: work.begin(lane) for lane in spread])  # type: ignore[misc]
     noted = attempts.note(
@@ -101,10 +129,11 @@ def give(
 
 
 def _spread(together: Sequence[Waiting]) -> list[_Lane]:
-    """The accounts of these, dealt out over the lanes."""
+    """The accounts of these, dealt out over the lanes, in one order: whoever locks some of them at once does
+    so in that order, and nobody in another."""
     number_of: dict[str, int] = {}
     spread: list[_Lane] = []
-    for message in together:
+    for message in sorted(together, key=lambda message: (message.account_number, message.id)):
         number = number_of.setdefault(message.account_number, len(number_of) % lanes.count())
         if number == len(spread):
             spread.append(_Lane([]))
@@ -116,14 +145,11 @@ class _Work:
     """What a lane does."""
 
     def __init__(
-        self,
-        adapter: LegacyAdapter,
-        request_of: Callable[[Waiting], Request | None],
-        tell_row: Callable[[Waiting, Decision], None],
+        self, adapter: LegacyAdapter, request_of: RequestOf, rows: MutableMapping[UUID, str]
     ) -> None:
         self.adapter = adapter
         self.request_of = request_of
-        self.tell_row = tell_row
+        self.rows = rows
         self.noted: set[int] = set()
         self.stop_at = time.monotonic() + messages.LEASE_SECONDS / 2
 
@@ -137,47 +163,106 @@ class _Work:
             ]
 
     def give_all(self, lane: _Lane) -> None:
-        stopped: set[str] = set()
-        failures = 0
+        waiting: list[Waiting] = []
         for message in lane.messages:
             if message.id not in self.noted:
-                stopped.add(message.account_number)
-            if message.account_number in stopped:
-                continue
-            if failures >= FAILURES_OF_ONE_CAUSE or time.monotonic() > self.stop_at:
-                break
-            tried = self._give(lane, message)
-            if tried is None:
-                break
-            lane.tried.append(tried)
-            if not isinstance(tried.outcome, Exception):
-                failures = 0
-                continue
-            stopped.add(message.account_number)
-            failures += is_away(tried.outcome)
-            if isinstance(tried.outcome, errors.OutcomeUnknown):
-                # Its session is given up, and so are the notes that name it.
-                break
+                lane.stopped.add(message.account_number)
+            elif message.account_number not in lane.stopped:
+                waiting.append(message)
+        lane.stopped.clear()
+        while waiting and self._goes_on(lane):
+            waiting = [message for message in waiting if message.account_number not in lane.stopped]
+            some = waiting[:_TOGETHER]
+            done = self._give_together(lane, some) if len(some) > 1 else 0
+            waiting = waiting[done or len(some) :]
+            for message in some if not done else ():
+                if message.account_number not in lane.stopped and self._goes_on(lane):
+                    self._give(lane, message)
 
-    def _give(self, lane: _Lane, message: Waiting) -> Tried | None:
-        """None when the session is another than was noted: then nothing was given."""
+    def _goes_on(self, lane: _Lane) -> bool:
+        has_failed = lane.failures >= FAILURES_OF_ONE_CAUSE
+        return not (lane.is_over or has_failed or time.monotonic() > self.stop_at)
+
+    def _give_together(self, lane: _Lane, some: Sequence[Waiting]) -> int:
+        """Give as one transaction as many of these as the time allows; how many. None: nothing was done, for
+        certain, and each that is still to be given is given by itself."""
+        tried: list[Tried] = []
+        rows: ChainMap[UUID, str] = ChainMap({}, self.rows)
+        at = some[0]
         try:
-            request = self.request_of(message)
+            with sessions.session() as session:
+                if session.identity != lane.session or not giving.may_be_together(self.adapter, session):
+                    return 0
+                stop_at = time.monotonic() + _TOGETHER_SECONDS
+                with giving.together(session):
+                    for at in some:
+                        if tried and time.monotonic() > stop_at:
+                            break
+                        tried.append(self._call(session, at, rows))
+                        crash_points.reach("mirror.to_legacy.called")
+        except errors.OutcomeUnknown as error:
+            # Whether it was committed. Each is asked for by itself.
+            tried = [Tried(each.message, lane.session, error) for each in tried]
+        except errors.LegacyError as error:
+            log.info("mirror_calls_taken_back", calls=len(tried), error=str(error)[:500])
+            if is_away(error):
+                lane.keep(Tried(at, lane.session, error))
+            return 0
         except Exception as error:
-            return Tried(message, lane.session, error)
+            log.exception("mirror_calls_stumbled", message=at.id)
+            unknown = errors.OutcomeUnknown(f"{type(error).__name__}: {error}")
+            under_way = [*(each.message for each in tried), at]
+            tried = [Tried(message, lane.session, unknown) for message in dict.fromkeys(under_way)]
+        else:
+            self.rows.update(rows.maps[0])
+        for each in tried:
+            crash_points.reach("mirror.to_legacy.told")
+            lane.keep(each)
+        return len(tried)
+
+    def _call(self, session: Session, message: Waiting, rows: MutableMapping[UUID, str]) -> Tried:
+        """One call among others. Raises what `giving.give` does."""
+        try:
+            request = self.request_of(message, rows)
+        except Exception as error:
+            # Said again when it is given by itself, and then left to a person.
+            raise errors.NotRepresentable(f"{type(error).__name__}: {error}") from error
         if request is None:
-            return Tried(message, lane.session, None)
+            return Tried(message, session.identity, None)
+        decision = giving.give(self.adapter, session, request)
+        _keep_row(rows, message, decision)
+        return Tried(message, session.identity, decision)
+
+    def _give(self, lane: _Lane, message: Waiting) -> None:
+        """One call by itself. Nothing is given when the session is another than was noted."""
+        try:
+            request = self.request_of(message, self.rows)
+        except Exception as error:
+            lane.keep(Tried(message, lane.session, error))
+            return
+        if request is None:
+            lane.keep(Tried(message, lane.session, None))
+            return
         try:
             with sessions.session() as session:
                 if session.identity != lane.session:
-                    return None
+                    lane.is_over = True
+                    return
                 decision = giving.give(self.adapter, session, request)
         except errors.LegacyError as error:
-            return Tried(message, lane.session, error)
+            lane.keep(Tried(message, lane.session, error))
+            return
         except Exception as error:
             # A mistake of ours stops one account, and may have come after the legacy had done it.
             log.exception("mirror_call_stumbled", message=message.id)
-            return Tried(message, lane.session, errors.OutcomeUnknown(f"{type(error).__name__}: {error}"))
+            unknown = errors.OutcomeUnknown(f"{type(error).__name__}: {error}")
+            lane.keep(Tried(message, lane.session, unknown))
+            return
         crash_points.reach("mirror.to_legacy.told")
-        self.tell_row(message, decision)
-        return Tried(message, lane.session, decision)
+        _keep_row(self.rows, message, decision)
+        lane.keep(Tried(message, lane.session, decision))
+
+
+def _keep_row(rows: MutableMapping[UUID, str], message: Waiting, decision: Decision) -> None:
+    if decision.row_id is not None:
+        rows[message.operation_id] = decision.row_id

@@ -7,7 +7,7 @@ a call, each has its own.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
@@ -111,7 +111,7 @@ class _Round:
         together = [message for message in together if message.account_number not in self.stopped]
         if not together:
             return
-        given = chunks.give(self.adapter, together, request_of=self._request_to_give, tell_row=self._keep_row)
+        given = chunks.give(self.adapter, together, request_of=self._request_to_give, rows=self.rows)
         self.stopped |= given.taken
         self.end(
             [self.done(each.message, each.outcome, each.session) for each in given.tried if _is_done(each)]
@@ -121,8 +121,13 @@ class _Round:
                 self._fail(each.message, each.session, each.outcome)
         crash_points.reach("mirror.to_legacy.kept")
         self._take_back(given)
+        counted: Exception | None = None
         for each in given.tried:
-            self._count(each.outcome if isinstance(each.outcome, Exception) else None)
+            error = each.outcome if isinstance(each.outcome, Exception) else None
+            # A COMMIT that was not answered is one failure, however many calls it was of.
+            if error is None or error is not counted:
+                self._count(error)
+            counted = error
 
     def _count(self, error: Exception | None) -> None:
         """Raises `error` when so many calls in a row had no answer that the legacy is away."""
@@ -140,15 +145,11 @@ class _Round:
         ]
         self.waiting = [*again, *self.waiting]
 
-    def _keep_row(self, message: Waiting, decision: Decision) -> None:
-        if decision.row_id is not None:
-            self.rows[message.operation_id] = decision.row_id
-
-    def _request_to_give(self, message: Waiting) -> Request | None:
+    def _request_to_give(self, message: Waiting, rows: Mapping[UUID, str]) -> Request | None:
         """None where nothing has to be told. Raises NotRepresentable."""
         if not self.is_told(message):
             return None
-        return decided.request_of(self.decided[message.operation_id], self.adapter, rows=self.rows)
+        return decided.request_of(self.decided[message.operation_id], self.adapter, rows=rows)
 
     def _fail(self, message: Waiting, session: str, error: Exception) -> None:
         """Leave what was not done for later, or to a person."""
@@ -208,7 +209,8 @@ class _Round:
             case NotApplied():
                 return True
             case Applied():
-                self._keep_row(message, found.decision)
+                if found.decision.row_id is not None:
+                    self.rows[message.operation_id] = found.decision.row_id
                 told = self.done(message, found.decision, message.session, note="It was there already.")
                 self.end([told])
                 return False

@@ -23,7 +23,14 @@ from tests.legacy_bridge.conftest import legacy_database  # noqa: F401
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TO_LEGACY = ("mirror.to_legacy.noted", "mirror.to_legacy.told", "mirror.to_legacy.kept")
+TO_LEGACY = (
+    "mirror.to_legacy.noted",
+    "mirror.to_legacy.called",
+    "mirror.to_legacy.told",
+    "mirror.to_legacy.kept",
+)
+#: Points that are come to for each message.
+OF_EACH = ("mirror.to_legacy.called", "mirror.to_legacy.told")
 TO_LEDGER = ("mirror.to_ledger.read", "mirror.to_ledger.posted", "mirror.to_ledger.committed")
 DUAL_WRITE = ("legacy.intent_open", "legacy.decided", "legacy.outcome_kept")
 ACCOUNTS = 4
@@ -90,7 +97,7 @@ def test_a_worker_killed_while_it_tells_the_legacy(
     from tests.faults import mirrors
 
     set_stage("NEW_FIRST")
-    for turn in turns(request, point, most=5 * ACCOUNTS if point.endswith("told") else 1):
+    for turn in turns(request, point, most=5 * ACCOUNTS if point in OF_EACH else 1):
         numbers = decided()
 
         assert mirrors.run(mirrors.WORK, where, crash_at=f"{point}:{turn}") == -signal.SIGKILL
@@ -166,7 +173,7 @@ def test_a_process_killed_while_the_legacy_decides_leaves_both_sides_equal(
         assert MirrorMessage.objects.filter(account_number=number).count() == 1
 
 
-@pytest.mark.parametrize("point", ["mirror.to_legacy.noted", "mirror.to_legacy.told"])
+@pytest.mark.parametrize("point", TO_LEGACY[:3])
 def test_a_worker_stopped_for_longer_than_its_lease_tells_the_legacy_nothing_twice(
     where: dict[str, str], decided: Callable[[], list[str]], point: str
 ) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.legacies import Asked, Product
-from tests.legacy_bridge.proxied import eventually
+from tests.legacy_bridge.proxied import COMMIT, eventually
 from tests.tcp_proxy import Behaviour
 
 _STAGES = ("LEGACY_ONLY", "LEGACY_FIRST", "NEW_FIRST")
@@ -50,12 +50,14 @@ def mirrored(product: Product) -> Iterator[Product]:
     assert product.server_errors() == []
 
 
-def told(product: Product, account: str) -> bool:
-    return [row[0] for row in product.wrapped.query(_MESSAGES, [account])] == ["applied"]
+def told(product: Product, account: str, *, messages: int = 1) -> bool:
+    return [row[0] for row in product.wrapped.query(_MESSAGES, [account])] == ["applied"] * messages
 
 
-def until_told(product: Product, accounts: list[str], *, seconds: float) -> None:
-    eventually(lambda: all(told(product, account) for account in accounts), seconds=seconds)
+def until_told(product: Product, accounts: list[str], *, seconds: float, messages: int = 1) -> None:
+    eventually(
+        lambda: all(told(product, account, messages=messages) for account in accounts), seconds=seconds
+    )
 
 
 def test_answers_lost_while_the_legacy_is_told_are_found_out(
@@ -84,6 +86,28 @@ def test_answers_lost_while_the_legacy_is_told_are_found_out(
         assert (state, failure, is_tied) == ("applied", "", True)
         # What was applied is never given again, and what was not is.
         assert (attempts == 1) is is_applied, (account, attempts)
+
+
+def test_many_that_are_told_at_once_are_done_once_when_the_last_word_is_lost(
+    mirrored: Product, request: pytest.FixtureRequest
+) -> None:
+    kind = mirrored.kind
+    last = COMMIT["postgresql"] if kind.vendor == "postgresql" else mirrored.last
+    for behaviour in (Behaviour.CUT_BEFORE_FORWARD, Behaviour.CUT_BEFORE_ANSWER) * request.config.getoption(
+        "--kills"
+    ):
+        # What waits meanwhile is told at once when the legacy is back.
+        mirrored.proxy.behave(Behaviour.REFUSE)
+        accounts = [mirrored.new_account() for _ in range(6)]
+        for account in accounts:
+            for points in (10, 20, 30):
+                assert mirrored.ask(Asked(account, points)).status == 201
+        mirrored.proxy.behave(behaviour, when=last, times=2)
+        mirrored.proxy.wait_until_met(60)
+
+        until_told(mirrored, accounts, messages=3, seconds=60)
+
+        assert [mirrored.legacy_rows(account) for account in accounts] == [[10, 20, 30]] * 6
 
 
 def test_a_legacy_that_is_away_costs_no_answer_and_is_told_when_it_is_back(mirrored: Product) -> None:

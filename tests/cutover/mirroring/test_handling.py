@@ -13,10 +13,10 @@ from cutover.models import FollowedAccount, Mismatch
 from ledger.database import fetch_all
 from ledger.models import Operation
 from ledger.operations import following
-from legacy_bridge import errors
+from legacy_bridge import errors, giving
 from tests.cutover import sides
 from tests.cutover.conftest import set_stage
-from tests.cutover.legacy_calls import call_directly, in_thread, instead_of_next_give, rows_of
+from tests.cutover.legacy_calls import call_directly, in_thread, rows_of
 from tests.cutover.mirroring.telling import differences_of, message_of, states_of, tell
 from tests.factories import EarnFactory, SpendFactory
 
@@ -30,8 +30,9 @@ def parked(mine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, A
 
     first = face.execute(EarnFactory(**mine, points=100)).operation
     second = face.execute(EarnFactory(**mine, points=20)).operation
-    instead_of_next_give(monkeypatch, refuses)
-    assert tell(mine["account_number"]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(giving, "give", refuses)
+        assert tell(mine["account_number"]) == 0
     return {"number": mine["account_number"], "mine": mine, "first": first, "second": second}
 
 
