@@ -28,7 +28,7 @@ from legacy_bridge.records import Applied, Decision, NotApplied, Request, Settle
 log = structlog.get_logger(__name__)
 
 _OF_AN_ACCOUNT: Final = 20
-_NOTED_AT_ONCE: Final = 50
+_NOTED_AT_ONCE: Final = 96
 #: A procedure that fails at an operation so often waits for a person.
 _MOST_ATTEMPTS: Final = 6
 _PAUSE_SECONDS: Final = 1.0

@@ -13,7 +13,7 @@ from legacy_bridge import configured, errors, sessions
 
 log = structlog.get_logger(__name__)
 
-_ACCOUNTS_AT_ONCE: Final = 50
+_ACCOUNTS_AT_ONCE: Final = 100
 #: The same processes do what was accepted, and refresh balances: they must come to their turn.
 _BUDGET_SECONDS: Final = 2.0
 
