@@ -6,7 +6,7 @@ second waits for it up to the lock timeout. Whoever ends an operation names the 
 was stopped for longer than its lease finds that a recoverer has taken over, and changes nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -178,9 +178,16 @@ def open_intent(
 
 
 def complete(
-    *, operation_id: UUID, decision: Decision, by: str, attempt: int | None, is_durable: bool = True
+    *,
+    operation_id: UUID,
+    decision: Decision,
+    by: str,
+    attempt: int | None,
+    is_durable: bool = True,
+    lot_ids: Mapping[str, UUID] | None = None,
 ) -> None:
-    """End an operation as the legacy decided it. `attempt` is None for a person. Raises TakenOver.
+    """End an operation as the legacy decided it. `attempt` is None for a person; `lot_ids` where they were
+    looked up before. Raises TakenOver.
 
     Without `is_durable` the commit does not wait for the disk: should the server crash within the next
     moment, the intent is open again, and the legacy is asked for the same outcome.
@@ -190,7 +197,7 @@ def complete(
         recorded_at=decision.recorded_at,
         balance_after=decision.balance_after,
         counterpart_id=decision.row_id,
-        shares=stored_shares(decision.shares),
+        shares=stored_shares(decision.shares, lot_ids),
     )
     _settle(ended, operation_id=operation_id, state="done", by=by, attempt=attempt, is_durable=is_durable)
 
@@ -315,11 +322,13 @@ def lease_seconds() -> float:
 
 
 # --- how requests and decisions are kept --------------------------------------------------------------------
-def stored_shares(shares: Sequence[Share] | None) -> list[Any] | None:
+def stored_shares(
+    shares: Sequence[Share] | None, lot_ids: Mapping[str, UUID] | None = None
+) -> list[Any] | None:
     """What the legacy says of lots, by the ids that the API gives them."""
     if shares is None:
         return None
-    ids = lots.ids_of([share.lot_id for share in shares])
+    ids = lots.ids_of([share.lot_id for share in shares]) if lot_ids is None else lot_ids
     return [
         [
             str(ids[share.lot_id]),

@@ -13,6 +13,8 @@ from cutover import identifiers
 from ledger.database import fetch_all
 
 _KNOWN_AS: Final = "SELECT derived_id, lot_id FROM cutover_lot_alias WHERE derived_id = ANY (%s::uuid[])"
+# Planned once, where one of several is planned anew for each list.
+_ONE_KNOWN_AS: Final = "SELECT derived_id, lot_id FROM cutover_lot_alias WHERE derived_id = %s"
 _ANY: Final = "SELECT EXISTS (SELECT FROM cutover_lot_alias)"
 _ADD: Final = """
 INSERT INTO cutover_lot_alias (derived_id, lot_id) VALUES (%s, %s) ON CONFLICT DO NOTHING
@@ -28,7 +30,11 @@ def ids_of(legacy_lot_ids: Collection[str], *, is_exact: bool = False) -> dict[s
     derived = {legacy_id: identifiers.lot_id(legacy_id) for legacy_id in legacy_lot_ids}
     if not derived or not (is_exact or has_any()):
         return derived
-    aliases = dict(fetch_all(_KNOWN_AS, [list(derived.values())]))
+    aliases: dict[UUID, UUID]
+    if len(derived) == 1:
+        aliases = dict(fetch_all(_ONE_KNOWN_AS, list(derived.values())))
+    else:
+        aliases = dict(fetch_all(_KNOWN_AS, [list(derived.values())]))
     return {legacy_id: aliases.get(lot_id, lot_id) for legacy_id, lot_id in derived.items()}
 
 

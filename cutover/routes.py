@@ -49,12 +49,21 @@ SELECT {COLUMNS} FROM cutover_route AS route WHERE route.cohort = coalesce(
     (SELECT member.cohort FROM cutover_member AS member WHERE member.account_number = %s), 'default'
 )
 """  # noqa: S608
+# The first of each by its own index, in its order: asked for any at all, the planner would read whole tables
+# wherever it last saw many of them.
 _HAS_OWING: Final = """
-SELECT EXISTS (
-    SELECT FROM cutover_message WHERE direction = %s AND state = 'waiting'
-) OR EXISTS (
-    SELECT FROM cutover_message WHERE direction = %s AND state = 'parked'
-) OR (%s = 'to_ledger' AND EXISTS (SELECT FROM cutover_intent WHERE state IN ('open', 'in_doubt')))
+SELECT coalesce(
+    (
+        SELECT true FROM cutover_message WHERE direction = %s AND state = 'waiting'
+        ORDER BY direction, due_at LIMIT 1
+    ),
+    (SELECT true FROM cutover_message WHERE direction = %s AND state = 'parked' ORDER BY id LIMIT 1),
+    %s = 'to_ledger' AND EXISTS (
+        SELECT FROM (
+            SELECT FROM cutover_intent WHERE state IN ('open', 'in_doubt') ORDER BY leased_until LIMIT 1
+        ) AS unsettled
+    )
+)
 """
 _IS_HELD: Final = "SELECT cutover_is_held(%s, %s)"
 

@@ -7,10 +7,11 @@ looked at, the rest is the legacy's decision. Three commits, of which only the m
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Final, NoReturn
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -219,6 +220,7 @@ def _give(
     try:
         decision = giving.give(adapter, session, request)
         crash_points.reach("legacy.decided")
+        ids = lots.ids_of([share.lot_id for share in decision.shares or ()])
         intents.complete(
             operation_id=operation_id,
             decision=decision,
@@ -226,6 +228,7 @@ def _give(
             attempt=FIRST_ATTEMPT,
             # What the legacy can surely be asked for again need not wait for our disk.
             is_durable=adapter.settling is Settling.BY_NEW_ROW,
+            lot_ids=ids,
         )
     except errors.Refused as refused:
         refusal = refusal_of(refused)
@@ -244,14 +247,15 @@ def _give(
     except DatabaseError as error:
         raise errors.OutcomeUnknown(f"The outcome was not kept: {error}") from error
     crash_points.reach("legacy.outcome_kept")
-    return Outcome(operation=_record(undecided, request, decision))
+    return Outcome(operation=_record(undecided, request, decision, lot_ids=ids))
 
 
-def _record(undecided: Undecided, request: Request, decision: Decision) -> OperationRecord:
+def _record(
+    undecided: Undecided, request: Request, decision: Decision, *, lot_ids: Mapping[str, UUID]
+) -> OperationRecord:
     """What `queries.first_outcomes` reads of the operation, without asking: it was written a moment ago."""
     command = undecided.command
     shares = decision.shares
-    ids = lots.ids_of([share.lot_id for share in shares or ()])
     return OperationRecord(
         id=request.operation_id,
         kind=undecided.kind,
@@ -268,7 +272,7 @@ def _record(undecided: Undecided, request: Request, decision: Decision) -> Opera
         lots=None
         if shares is None
         else [
-            LotShare(lot=ids[share.lot_id], points=share.points, expires_at=share.expires_at)
+            LotShare(lot=lot_ids[share.lot_id], points=share.points, expires_at=share.expires_at)
             for share in shares
         ],
         metadata=getattr(command, "metadata", None),
