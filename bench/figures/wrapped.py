@@ -1,7 +1,8 @@
 """P8: the API wrapped around the legacy, against a bare web function that calls the same procedure.
 
 Both sides call the reference legacy on the same PostgreSQL. Ours commits the operation's intent before the
-call and its outcome after it, on that server too: three commits where the other side has one.
+call and its outcome after it, on that server too: three commits where the other side has one. A third side is
+the bare function with just these two statements more: so much costs what makes a lost answer safe.
 """
 
 import json
@@ -47,7 +48,8 @@ def legacy(world: World, options: Options) -> list[Row]:
             connection.execute(_OPEN.format(last=_ACCOUNTS - 1, prefix=PREFIX))
             connection.execute(_ANALYZE)
         ours = stack.start_web(), stack.url
-        bare = _bare(world, stack)
+        bare = _bare(stack, "bare_legacy")
+        noting = _bare(stack, "bare_noting")
         rows = []
         for kind, body in (("earn", EARN_BODY), ("spend", SPEND_BODY)):
             requests = Requests(
@@ -62,33 +64,37 @@ def legacy(world: World, options: Options) -> list[Row]:
             sides = [
                 world.http_side("ours", ours, requests, database=database),
                 world.http_side("bare granian WSGI", bare, requests, database=database),
+                world.http_side("bare, with note and end", noting, requests, database=database),
             ]
             measured = compare.interleaved(
                 sides, seconds=options.seconds, rounds=options.rounds, tell=options.tell
             )
-            rows.append(
+            ours_of_kind = measured["ours"]
+            what = f"POST {kind}, the legacy decides"
+            rows += [
+                against("P8", what, ours_of_kind, measured["bare granian WSGI"], least=0.6),
+                against("P8", what, ours_of_kind, measured["bare, with note and end"]),
                 against(
                     "P8",
-                    f"POST {kind}, the legacy decides",
-                    measured["ours"],
+                    f"bare {kind}, with note and end",
+                    measured["bare, with note and end"],
                     measured["bare granian WSGI"],
-                    least=0.6,
-                )
-            )
+                ),
+            ]
         return rows
 
 
-def _bare(world: World, stack: Stack) -> tuple[Child, str]:
+def _bare(stack: Stack, module: str) -> tuple[Child, str]:
     port = free_port()
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--http", "1", "--no-ws"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", str(os.cpu_count() or 1)]
     command += ["--blocking-threads", "4", "--blocking-threads-idle-timeout", "600"]
-    command += ["--log-level", "warning", "bench.peers.bare_legacy:application"]
+    command += ["--log-level", "warning", f"bench.peers.{module}:application"]
     environment = {**os.environ, **stack.environment(), "PYTHONPATH": str(ROOT)}
     child = Child(
-        name="bare-legacy",
+        name=module,
         command=command,
-        log=stack.log("bare-legacy"),
+        log=stack.log(module),
         environment=environment,
         directory=ROOT,
         is_ready=lambda: _answers_http("127.0.0.1", port),

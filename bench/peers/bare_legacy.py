@@ -27,16 +27,14 @@ def _connection() -> psycopg.Connection:
     return connection
 
 
-def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    parts = environ["PATH_INFO"].split("/")
-    kind, account_number = parts[5], parts[4]
-    points = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))["points"]
-    row = _connection().execute(_CALLS[kind], [account_number, points, str(uuid7())]).fetchone()
+def call(kind: str, account_number: str, points: int, operation_id: str) -> dict[str, Any]:
+    """What the procedure answers."""
+    row = _connection().execute(_CALLS[kind], [account_number, points, operation_id]).fetchone()
     assert row is not None
     code, _, row_id, balance, recorded_at, lots = row
-    status = "201 Created" if code == "S" else "422 Unprocessable Content"
-    answer = {
-        "id": str(row_id),
+    return {
+        "id": operation_id,
+        "row": str(row_id),
         "state": "completed" if code == "S" else "failed",
         "account_number": account_number,
         "points": points,
@@ -44,6 +42,17 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         "balance_after": balance,
         "lots": json.loads(lots) if lots else None,
     }
+
+
+def answered(answer: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    status = "201 Created" if answer["state"] == "completed" else "422 Unprocessable Content"
     body = json.dumps(answer).encode()
     start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    parts = environ["PATH_INFO"].split("/")
+    kind, account_number = parts[5], parts[4]
+    points = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))["points"]
+    return answered(call(kind, account_number, points, str(uuid7())), start_response)
