@@ -138,9 +138,9 @@ class Cutover:
 
 
 @contextmanager
-def over_a_legacy(world: World, options: Options) -> Iterator[Cutover]:
+def over_a_legacy(world: World, options: Options, name: str) -> Iterator[Cutover]:
     stack = Stack(
-        data_dir=world.stack.data_dir / "mirroring",
+        data_dir=world.stack.data_dir / name,
         durable=True,
         listed=False,
         with_legacy=True,
@@ -153,7 +153,7 @@ def over_a_legacy(world: World, options: Options) -> Iterator[Cutover]:
 def followed(world: World, options: Options) -> list[Row]:
     """P9: the API with a follower against the API without one."""
     rows = []
-    with over_a_legacy(world, options) as cutover:
+    with over_a_legacy(world, options, "followed") as cutover:
         for followed_stage, alone_stage in (("LEGACY_FIRST", "LEGACY_ONLY"), ("NEW_FIRST", "NEW_ONLY")):
             sides = [_side(cutover, followed_stage, alone_stage), _side(cutover, alone_stage, followed_stage)]
             measured = compare.interleaved(
@@ -187,7 +187,7 @@ def _side(cutover: Cutover, stage: str, followed_stage: str) -> Side:
 def drained(world: World, options: Options) -> list[Row]:
     """P10: messages applied a second, against what the API decides a second while nobody follows."""
     rows = []
-    with over_a_legacy(world, options) as cutover:
+    with over_a_legacy(world, options, "drained") as cutover:
         for stage, what in (("LEGACY_FIRST", "to the ledger"), ("NEW_FIRST", "to the legacy")):
             cutover.set_stage(stage)
             cutover.drain()

@@ -96,7 +96,7 @@ def _under_load(cutover: Cutover) -> Iterator[list[_Client]]:
 def paused(world: World, options: Options) -> list[Row]:
     """P15: requests that were under way while a stage was switched, beside those that were not."""
     rows = []
-    with over_a_legacy(world, options) as cutover:
+    with over_a_legacy(world, options, "switched") as cutover:
         for here, there in _PAIRS:
             options.tell(f"switching {_SWITCHES} times between {here} and {there}")
             cutover.set_stage(here)
