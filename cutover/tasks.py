@@ -8,6 +8,7 @@ from celery import shared_task
 
 from cutover import callers, migrating, settling, shadowing
 from cutover.mirroring import worker
+from cutover.switching import ordering
 from ledger import clock
 from ledger.tasks import LedgerTask
 from legacy_bridge.errors import LegacyError
@@ -58,6 +59,12 @@ def migrate(**_: Any) -> int:
     except (migrating.NoHistory, migrating.Overtaken, LegacyError) as error:
         log.warning("migration_stopped", error=str(error)[:500])
         return 0
+
+
+@shared_task(base=LedgerTask, name="cutover.tasks.assign")
+def assign(**_: Any) -> int:
+    """Orders that were carried out or stopped. Whichever rang: all that are due are done."""
+    return sum(ordering.run(order_id=order_id) is not None for order_id in ordering.due())
 
 
 @shared_task(base=LedgerTask, name="cutover.tasks.compare_shadows")

@@ -43,6 +43,7 @@ app.conf.update(
     task_default_queue="commands",
     task_create_missing_queues=False,
     task_routes={
+        "cutover.tasks.assign": {"queue": "migrate"},
         "cutover.tasks.count_callers": {"queue": "migrate"},
         "cutover.tasks.compare_shadows": {"queue": "migrate"},
         "cutover.tasks.look_for_strangers": {"queue": "mirror"},
@@ -142,6 +143,11 @@ def schedule_the_recoverer(sender: Celery, **_: Any) -> None:
             "task": "cutover.tasks.count_callers",
             "schedule": 300.0,
             "options": {"queue": "migrate", "expires": 300},
+        }
+        sender.conf.beat_schedule["assign"] = {
+            "task": "cutover.tasks.assign",
+            "schedule": 5.0,
+            "options": {"queue": "migrate", "expires": 5},
         }
         sender.conf.beat_schedule["migrate"] = {
             "task": "cutover.tasks.migrate",

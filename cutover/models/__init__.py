@@ -13,6 +13,7 @@ from cutover.models.messages import (
     MirrorMessage,
     Tail,
 )
+from cutover.models.ordering import OPEN_ORDERS, AssignmentOrder, OrderState
 from cutover.models.routes import DEFAULT_COHORT, Approval, JournalEntry, Member, Route, Stage
 
 #: Rows of these are never changed or deleted (`pointsystem.privileges`).
@@ -21,7 +22,9 @@ INSERT_ONLY_TABLES = ("cutover_journal",)
 __all__ = [
     "DEFAULT_COHORT",
     "INSERT_ONLY_TABLES",
+    "OPEN_ORDERS",
     "Approval",
+    "AssignmentOrder",
     "CallerDay",
     "CallerOrigin",
     "CallerScan",
@@ -38,6 +41,7 @@ __all__ = [
     "MessageState",
     "MirrorMessage",
     "Mismatch",
+    "OrderState",
     "Reconstruction",
     "Route",
     "Run",

@@ -1,7 +1,8 @@
 """Switching: who decides is changed here and nowhere else (docs/concepts/stages.md)."""
 
-from cutover.switching.assigning import Assigned, Choice, assign
+from cutover.switching.assigning import Assigned, assign
 from cutover.switching.checks import FINISH, Check, preflight
+from cutover.switching.choosing import Choice, Counted
 from cutover.switching.errors import SwitchRefused
 from cutover.switching.journal import as_csv, as_record, entries
 from cutover.switching.moves import (
@@ -34,6 +35,7 @@ __all__ = [
     "Backlog",
     "Check",
     "Choice",
+    "Counted",
     "Done",
     "Plan",
     "Status",

@@ -5,9 +5,8 @@ had, and whoever read that route finds another epoch and reads again: both cohor
 batch. What was done stays done; the same call goes on where it was stopped.
 """
 
-import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,11 +20,14 @@ from cutover.models import DEFAULT_COHORT, RunKind, Stage
 from cutover.routes import CurrentRoute
 from cutover.switching import following, journal, moving, plans
 from cutover.switching.checks import Check, preflight, red
+from cutover.switching.choosing import Choice, Counted, count
 from cutover.switching.errors import (
+    AnotherAssignment,
     BadAssignment,
     ChecksAreRed,
     FreezeEnded,
     NotDrained,
+    PlanChanged,
     ReasonMissing,
     RouteChanged,
 )
@@ -41,26 +43,7 @@ ACCOUNTS_AT_ONCE: Final = 500
 _LEASE_SECONDS: Final = 30.0
 _STAGES: Final = tuple(Stage)
 _COHORT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_LONGEST_ACCOUNT_NUMBER: Final = 64
 
-# The same account has the same place for ever: a larger percentage takes those of the smaller one, and more.
-_BY_PERCENTAGE: Final = """
-SELECT known.account_number FROM (
-    SELECT account_number FROM ledger_account
-    UNION
-    SELECT account_number FROM cutover_followed_account
-) AS known
-LEFT JOIN cutover_member AS member ON member.account_number = known.account_number
-WHERE coalesce(member.cohort, 'default') = %(source)s AND known.account_number > %(after)s
-    AND ('x' || substr(md5(known.account_number), 1, 8))::bit(32)::bigint %% 10000 < %(basis_points)s
-ORDER BY known.account_number
-LIMIT %(limit)s
-"""
-_OF_SOURCE: Final = """
-SELECT number FROM unnest(%(accounts)s::text[]) AS number
-LEFT JOIN cutover_member AS member ON member.account_number = number
-WHERE coalesce(member.cohort, 'default') = %(source)s
-"""
 _MAKE_COHORT: Final = """
 INSERT INTO cutover_route (cohort, stage, epoch, capture, changed_at)
 SELECT %(to)s, stage, epoch + 1, capture, clock_timestamp() FROM cutover_route WHERE cohort = %(source)s
@@ -118,35 +101,6 @@ WHERE id = %(id)s AND finished_at IS NULL
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """Which accounts: these, or a percentage of those that the ledger knows."""
-
-    accounts: tuple[str, ...] | None = None
-    percent: float | None = None
-
-    def __post_init__(self) -> None:
-        """Raises BadAssignment."""
-        if (self.accounts is None) == (self.percent is None):
-            raise BadAssignment("Say which accounts, or a percentage; not both.")
-        if self.percent is not None and not 0 < self.percent <= 100:
-            raise BadAssignment("A percentage is above 0, and at most 100.")
-        if self.accounts is not None and not self.accounts:
-            raise BadAssignment("There is no account among what was given.")
-        for number in self.accounts or ():
-            if not 0 < len(number) <= _LONGEST_ACCOUNT_NUMBER:
-                raise BadAssignment(f"{number[:80]!r} is no account number.")
-
-    @property
-    def words(self) -> str:
-        """Names the choice, always in the same way."""
-        if self.percent is not None:
-            return f"{self.percent:g} percent"
-        numbers = sorted(set(self.accounts or ()))
-        digest = hashlib.sha256("\n".join(numbers).encode()).hexdigest()
-        return f"{len(numbers)} accounts ({digest[:16]})"
-
-
 @dataclass(slots=True, kw_only=True)
 class Assigned:
     """What came of an assignment so far."""
@@ -188,6 +142,12 @@ def plan(*, cohort: str, to: str, choice: Choice) -> Plan:
     )
 
 
+def counted(*, cohort: str, to: str, choice: Choice) -> Counted:
+    """How many accounts an assignment would move, and how many of them wait. Raises UnknownCohort."""
+    source = moving.route_of(cohort)
+    return count(choice, source=source, target=routes.everything().get(to, source))
+
+
 def assign(
     *,
     cohort: str,
@@ -196,26 +156,37 @@ def assign(
     actor: str,
     reason: str,
     overridden: Collection[str] = (),
+    expected_epoch: int | None = None,
+    expected_stages: tuple[str, str] | None = None,
+    approved_by: str = "",
     on_batch: Callable[[Assigned], None] | None = None,
 ) -> Assigned:
     """Move accounts of `cohort` to the cohort `to`, which is made with the same stage where there is none.
+    `expected_stages` are those that the actor saw, of both; neither may change until the last batch.
+    `approved_by` is the second person of an assignment that is gone on with: their approval is used already.
 
     Raises BadAssignment, ChecksAreRed, ReasonMissing, SecondPersonMissing, TailNotFollowed, RouteChanged,
-    NotDrained, UnknownCohort and DatabaseError; batches that were committed before stay.
+    PlanChanged, NotDrained, UnknownCohort and DatabaseError; batches that were committed before stay.
     """
     act = Act(action="assign", cohort=cohort, actor=actor, reason=reason)
     act.details = {"to": to, "accounts": choice.words}
     with journal.refusals_kept(act):
-        moving.begin(act, expected_epoch=None)
+        moving.begin(act, expected_epoch=expected_epoch)
         found = plan(cohort=cohort, to=to, choice=choice)
+        stages = expected_stages or (found.from_stage, found.to_stage)
+        _refuse_other_stages(found.from_stage, found.to_stage, stages)
+        act.approver = approved_by
         _pass(act, found, overridden)
         _make(source=cohort, to=to)
         run_id, cursor = _take_up(source=cohort, to=to, choice=choice)
         told = Assigned(source=cohort, to=to)
         error = "stopped"
         try:
-            for batch in _batches(cohort, choice, cursor, told):
-                moved = _move(act, batch, to=to)
+            for batch, passed_over in choice.batches(source=cohort, after=cursor, at_most=ACCOUNTS_AT_ONCE):
+                told.not_of_source += passed_over
+                if not batch:
+                    continue
+                moved = _move(act, batch, to=to, stages=stages)
                 told.moved += moved
                 commit_each([(_WENT_ON, _went_on(run_id, batch, moved=moved))])
                 if on_batch is not None:
@@ -238,10 +209,15 @@ def _pass(act: Act, found: Plan, overridden: Collection[str]) -> None:
         raise ChecksAreRed(against)
     if found.red and not act.reason.strip():
         raise ReasonMissing("Checks are overridden: say why.")
-    if settings.POINTS_CUTOVER_SECOND_PERSON and _is_forward(found.from_stage, found.to_stage):
+    if needs_second_person(found) and not act.approver:
         approval = plans.approval_of_another(found, actor=act.actor)
         plans.use(approval)
         act.approver = approval.approved_by
+
+
+def needs_second_person(found: Plan) -> bool:
+    """Whether somebody else than the actor has to approve the plan of an assignment."""
+    return settings.POINTS_CUTOVER_SECOND_PERSON and _is_forward(found.from_stage, found.to_stage)
 
 
 def _is_forward(before: str, after: str) -> bool:
@@ -281,39 +257,20 @@ def _make(*, source: str, to: str) -> None:
     routes.forget_hints()
 
 
-def _batches(source: str, choice: Choice, cursor: str | None, told: Assigned) -> Iterator[list[str]]:
-    """The accounts that are still to be moved, in order."""
-    if choice.percent is not None:
-        after = ""
-        while True:
-            rows = fetch_all(
-                _BY_PERCENTAGE,
-                {
-                    "source": source,
-                    "after": after,
-                    "basis_points": round(choice.percent * 100),
-                    "limit": ACCOUNTS_AT_ONCE,
-                },
-            )
-            if not rows:
-                return
-            after = rows[-1][0]
-            yield [row[0] for row in rows]
-    numbers = sorted(set(choice.accounts or ()))
-    numbers = [number for number in numbers if cursor is None or number > cursor]
-    for start in range(0, len(numbers), ACCOUNTS_AT_ONCE):
-        batch = numbers[start : start + ACCOUNTS_AT_ONCE]
-        of_source = {row[0] for row in fetch_all(_OF_SOURCE, {"accounts": batch, "source": source})}
-        told.not_of_source += len(batch) - len(of_source)
-        if of_source:
-            yield [number for number in batch if number in of_source]
+def _refuse_other_stages(source: str, target: str, stages: tuple[str, str]) -> None:
+    """What was checked, and agreed to, is a move between these stages. Raises PlanChanged."""
+    if (source, target) != stages:
+        raise PlanChanged(
+            f"The accounts were to go from {stages[0]} to {stages[1]}; now it would be {source} to {target}."
+        )
 
 
-def _move(act: Act, accounts: Sequence[str], *, to: str) -> int:
+def _move(act: Act, accounts: Sequence[str], *, to: str, stages: tuple[str, str]) -> int:
     """Switch one batch; how many accounts were moved."""
     known = routes.everything()
     source, target = known[act.cohort], known[to]
     _check_pair(source, target, to)
+    _refuse_other_stages(source.stage.value, target.stage.value, stages)
     is_new_decider = plans.changes_decider(source.stage, target.stage)
     if is_new_decider:
         following.follow_tail()
@@ -377,7 +334,7 @@ def _move_alone(act: Act, accounts: Sequence[str], source: CurrentRoute, target:
 
 # --- the run ------------------------------------------------------------------------------------------
 def _take_up(*, source: str, to: str, choice: Choice) -> tuple[int, str | None]:
-    """The run of this assignment, leased: the one that was stopped, or a new one. Raises BadAssignment."""
+    """The run of this assignment, leased: one that was stopped, or a new one. Raises AnotherAssignment."""
     text = msgspec.json.encode({"from": source, "to": to, "accounts": choice.words}).decode()
     parameters = {
         "kind": RunKind.ASSIGNMENT.value,
@@ -389,7 +346,7 @@ def _take_up(*, source: str, to: str, choice: Choice) -> tuple[int, str | None]:
         (rows,) = commit_each([(statement, parameters)])
         if rows:
             return rows[0][0], rows[0][1]
-    raise BadAssignment("Another assignment is under way.")
+    raise AnotherAssignment("Another assignment is under way.")
 
 
 def _went_on(run_id: int, batch: Sequence[str], *, moved: int) -> dict[str, Any]:

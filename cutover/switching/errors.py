@@ -123,3 +123,7 @@ class BadAssignment(SwitchRefused):
     """The accounts cannot be assigned so."""
 
     code = "bad_assignment"
+
+
+class AnotherAssignment(BadAssignment):
+    """One assignment at a time: another is not done yet."""

@@ -110,6 +110,8 @@ TABLE: dict[str, Row] = {
     "support_mass_grant_results": Row({LEAD, APPROVER, SUPERUSER}, answer=404),
     "control_room": Row(OF_CUTOVER),
     "control_room_act": Row({OPERATOR, APPROVER, SUPERUSER}, answer=404),
+    "control_room_assign": Row(OF_CUTOVER, answer=404),
+    "control_room_assignment": Row(OF_CUTOVER, answer=404),
     "control_room_doubt": Row(OF_CUTOVER, answer=404),
     "control_room_month": Row(OF_CUTOVER),
     "control_room_journal": Row(OF_CUTOVER),

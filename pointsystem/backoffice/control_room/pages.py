@@ -2,7 +2,7 @@
 
 from django.utils.translation import gettext_lazy as _
 
-from pointsystem.backoffice.control_room import views
+from pointsystem.backoffice.control_room import assigning, views
 from pointsystem.backoffice.pages import CUTOVER, Page, register
 
 _SEE = ("backoffice.view_control_room",)
@@ -22,6 +22,20 @@ register(
         name="control_room_act",
         view=views.act,
         permissions=("backoffice.operate_cutover", "backoffice.approve_cutover"),
+        group=CUTOVER,
+    ),
+    Page(
+        route="control-room/assign/",
+        name="control_room_assign",
+        view=assigning.assign,
+        permissions=_SEE,
+        group=CUTOVER,
+    ),
+    Page(
+        route="control-room/assignments/<int:order_id>/",
+        name="control_room_assignment",
+        view=assigning.assignment,
+        permissions=_SEE,
         group=CUTOVER,
     ),
     Page(

@@ -5,14 +5,11 @@ from uuid import UUID
 
 from django import forms
 from django.conf import settings
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
-from django.urls import reverse
-from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
@@ -21,11 +18,11 @@ from cutover import doubts, switching
 from cutover.models import DEFAULT_COHORT
 from cutover.switching import Plan, SwitchRefused
 from cutover.switching.errors import UnknownCohort
-from ledger import clock
 from legacy_bridge.errors import LegacyError
 from pointsystem.backoffice import audit
 from pointsystem.backoffice.control_room import acts, flows, months, situation, words
 from pointsystem.backoffice.control_room.acts import ACTS, Act
+from pointsystem.backoffice.control_room.rendering import address_of, asked_cohort, page
 
 
 class ActForm(forms.Form):
@@ -50,36 +47,18 @@ class DoubtForm(forms.Form):
     reason = forms.CharField(label=gettext_lazy("How do you know"), max_length=500, strip=True)
 
 
-def _page(request: HttpRequest, template: str, *, title: Any, status: int = 200, **more: Any) -> HttpResponse:
-    context = {
-        **admin.site.each_context(request),
-        "title": title,
-        "zone": clock.programme_zone(),
-        **more,
-    }
-    return TemplateResponse(request, f"admin/control_room/{template}", context, status=status)
-
-
-def _cohort(request: HttpRequest) -> str:
-    return request.GET.get("cohort", "") or DEFAULT_COHORT
-
-
-def _address(cohort: str) -> str:
-    return f"{reverse('admin:control_room')}?{urlencode({'cohort': cohort})}"
-
-
 @require_safe
 def room(request: HttpRequest) -> HttpResponse:
     """Everything; with `part=live` only what changes by itself, for the script that asks for it."""
     if not settings.HAS_LEGACY:
-        return _page(request, "without_legacy.html", title=_("Control room"))
-    cohort = _cohort(request)
+        return page(request, "without_legacy.html", title=_("Control room"))
+    cohort = asked_cohort(request)
     try:
         found = situation.read(cohort=cohort)
     except UnknownCohort as error:
         raise Http404(str(error)) from error
     is_part = request.GET.get("part") == "live"
-    return _page(
+    return page(
         request,
         "_live.html" if is_part else "room.html",
         title=_("Control room"),
@@ -102,7 +81,7 @@ def act(request: HttpRequest, name: str) -> HttpResponse:
         raise Http404
     if not request.user.has_perm(chosen.permission):
         raise PermissionDenied
-    cohort = _cohort(request)
+    cohort = asked_cohort(request)
     problem = ""
     form = ActForm(request.POST) if request.method == "POST" else None
     if form is not None and form.is_valid():
@@ -118,10 +97,10 @@ def act(request: HttpRequest, name: str) -> HttpResponse:
         raise Http404(str(error)) from error
     except SwitchRefused as refused:
         messages.error(request, str(refused))
-        return redirect(_address(cohort))
+        return redirect(address_of(cohort))
     if form is None:
         form = ActForm(initial={"expected_epoch": status.route.epoch, "digest": plan.digest if plan else ""})
-    return _page(
+    return page(
         request,
         "act.html",
         title=chosen.title,
@@ -134,7 +113,7 @@ def act(request: HttpRequest, name: str) -> HttpResponse:
         problem=problem,
         way_back=words.way_back(status),
         has_minutes=chosen.name == "freeze",
-        room_address=_address(cohort),
+        room_address=address_of(cohort),
     )
 
 
@@ -151,7 +130,7 @@ def _done(request: HttpRequest, chosen: Act, cohort: str, form: ActForm) -> Http
     if chosen.name == "approve":
         acts.approve(cohort=cohort, digest=given["digest"], reason=given["reason"], request=request)
         messages.success(request, _("The plan is approved. Another person can carry it out now."))
-        return redirect(_address(cohort))
+        return redirect(address_of(cohort))
     done = acts.perform(
         chosen,
         cohort=cohort,
@@ -165,7 +144,7 @@ def _done(request: HttpRequest, chosen: Act, cohort: str, form: ActForm) -> Http
         request,
         f"{chosen.title}: {done.route.stage.value}, {_('epoch')} {done.route.epoch}. {' '.join(done.notes)}",
     )
-    return redirect(_address(cohort))
+    return redirect(address_of(cohort))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -188,7 +167,7 @@ def doubt(request: HttpRequest, operation_id: UUID) -> HttpResponse:
                 return redirect("admin:control_room")
             except doubts.DecisionRefused as refused:
                 problem = str(refused)
-    return _page(
+    return page(
         request,
         "doubt.html",
         title=_("An operation in doubt"),
@@ -231,7 +210,7 @@ def month(request: HttpRequest) -> HttpResponse:
     """One month of both sides; the legacy is asked, so this is a page of its own."""
     title = _("Monthly totals of both sides")
     if not settings.HAS_LEGACY:
-        return _page(request, "without_legacy.html", title=title)
+        return page(request, "without_legacy.html", title=title)
     of = months.asked_for(request.GET.get("month", ""))
     if of is None:
         raise Http404(_("This is no month that has begun."))
@@ -240,13 +219,13 @@ def month(request: HttpRequest) -> HttpResponse:
         shown = months.read(of)
     except LegacyError as error:
         problem = _("The legacy does not answer: %s") % str(error)[:200]
-    return _page(
+    return page(
         request,
         "month.html",
         title=title,
         shown=shown,
         problem=problem,
-        room_address=_address(DEFAULT_COHORT),
+        room_address=address_of(DEFAULT_COHORT),
         status=503 if problem else 200,
     )
 

@@ -48,12 +48,19 @@ class House:
 
     url: str
     database_url: str
+    environment: dict[str, str] = field(default_factory=dict)
 
     def ask(self, statement: str, *values: Any) -> Any:
         """The first value that a statement answers."""
         with psycopg.connect(self.database_url) as connection:
             row = connection.execute(statement, values).fetchone()
         return row[0] if row else None
+
+    def works(self, task: str) -> None:
+        """Does what a worker would: calls this task, once."""
+        module, _dot, name = task.rpartition(".")
+        code = f"import django; django.setup(); from {module} import {name}; {name}()"
+        subprocess.run([sys.executable, "-c", code], env=self.environment, cwd=ROOT, check=True)
 
 
 @pytest.fixture(scope="package")
@@ -75,7 +82,7 @@ def house(_needs_a_browser: None) -> Iterator[House]:
             [sys.executable, "-m", "tests.backoffice.browser.seeding"], env=environment, cwd=ROOT, check=True
         )
         stack.start_web()
-        yield House(url=stack.url, database_url=stack.environment()["DATABASE_URL"])
+        yield House(url=stack.url, database_url=environment["DATABASE_URL"], environment=environment)
 
 
 @dataclass(kw_only=True)

@@ -11,6 +11,7 @@ import django
 PASSWORD = "a long passphrase 1"
 #: A second factor whose codes the tests can make.
 SECRET = "3132333435363738393031323334353637383930"
+OTHER = "M-200003"
 MINJI, JUNHO, QUIET = "M-100234", "M-100877", "M-104410"
 #: The simulated clock ends here: 17 June 2026, noon in Seoul.
 NOW = "2026-06-17T12:00:00+09:00"

@@ -8,7 +8,7 @@ import pytest
 from django_otp.oath import TOTP
 
 from tests.backoffice.browser.conftest import House, Visit, signs_in
-from tests.backoffice.browser.seeding import MINJI, PASSWORD, PEOPLE, QUIET, SECRET
+from tests.backoffice.browser.seeding import MINJI, OTHER, PASSWORD, PEOPLE, QUIET, SECRET
 
 Visits = Callable[..., Visit]
 _ENTRIES = "SELECT count(*) FROM ledger_entry AS entry JOIN ledger_account AS account"
@@ -140,6 +140,30 @@ class TestOperator:
 
         assert audra.page.locator(".act-list a.button").count() == 0
         assert audra.page.locator(".act-list button:not([disabled])").count() == 0
+
+    def test_assigns_an_account_to_a_cohort_and_watches_it_move(self, visit: Visits, house: House) -> None:
+        omar = visit("omar")
+        omar.goes_to("/admin/control-room/")
+        omar.follows("Assign accounts to a cohort")
+        omar.page.fill("#id_to", "first")
+        omar.page.fill("#id_accounts", f"{OTHER}\nM-9999999")
+        omar.page.fill("#id_reason", "a first one")
+        omar.presses("Look at what it would do")
+        assert "Accounts that would move 2" in omar.words
+        omar.presses("Assign 2 accounts")
+        omar.page.wait_for_url("**/control-room/assignments/**")
+        assert "0 of 2 accounts are moved." in omar.words
+
+        house.works("cutover.tasks.assign")
+
+        omar.page.get_by_text("2 of 2 accounts are moved.").wait_for()
+        assert house.ask("SELECT cohort FROM cutover_member WHERE account_number = %s", OTHER) == "first"
+        assert house.ask("SELECT reason FROM cutover_journal WHERE cohort = 'first'") == "a first one"
+        audra = visit("audra")
+        audra.page.goto(omar.page.url)
+        assert "2 of 2 accounts are moved." in audra.words
+        audra.goes_to("/admin/control-room/assign/")
+        assert audra.page.locator("#content form").count() == 0
 
     def _does(self, operator: Visit, act: str, why: str) -> None:
         operator.follows(act)

@@ -100,3 +100,22 @@ def moved_history() -> Callable[[], None]:
             )
 
     return move
+
+
+@pytest.fixture
+def browser(legacy_only: Any) -> Callable[..., Any]:
+    """A browser in which a person of that role is signed in."""
+    import secrets
+
+    from django.contrib.auth.models import Group, User
+    from django.test import Client as Browser
+
+    def signed_in(role: str, name: str | None = None) -> Any:
+        user = User.objects.create_user(name or f"{role}-{secrets.token_hex(4)}", is_staff=True)
+        user.groups.add(Group.objects.get(name=role))
+        opened = Browser()
+        opened.force_login(user)
+        opened.username = user.username
+        return opened
+
+    return signed_in

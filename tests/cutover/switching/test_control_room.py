@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from io import StringIO
 from typing import Any
 
@@ -20,30 +19,6 @@ from tests.cutover.legacy_calls import lose_answer
 from tests.factories import ClientFactory, EarnFactory
 
 pytestmark = pytest.mark.usefixtures("legacy_only")
-
-
-@pytest.fixture(autouse=True)
-def quick_passwords(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture
-def browser() -> Callable[..., Any]:
-    """A browser in which a person of that role is signed in."""
-    import secrets
-
-    from django.contrib.auth.models import Group, User
-    from django.test import Client as Browser
-
-    def signed_in(role: str, name: str | None = None) -> Any:
-        user = User.objects.create_user(name or f"{role}-{secrets.token_hex(4)}", is_staff=True)
-        user.groups.add(Group.objects.get(name=role))
-        opened = Browser()
-        opened.force_login(user)
-        opened.username = user.username
-        return opened
-
-    return signed_in
 
 
 def room(opened: Any, cohort: str, **more: str) -> str:
