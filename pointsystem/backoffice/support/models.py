@@ -67,6 +67,7 @@ class RequestState(models.TextChoices):
     REFUSED = "refused", _("approved, but refused by the ledger")
     REJECTED = "rejected", _("rejected")
     EXPIRED = "expired", _("expired")
+    WITHDRAWN = "withdrawn", _("withdrawn")
 
 
 class ApprovalRequest(models.Model):
@@ -117,7 +118,10 @@ class ApprovalRequest(models.Model):
                 name="approval_request_has_a_second_person",
             ),
             models.CheckConstraint(
-                condition=Q(state__in=[RequestState.WAITING, RequestState.EXPIRED], decided_by__isnull=True)
+                condition=Q(
+                    state__in=[RequestState.WAITING, RequestState.EXPIRED, RequestState.WITHDRAWN],
+                    decided_by__isnull=True,
+                )
                 | Q(
                     state__in=[
                         RequestState.APPROVED,

@@ -38,6 +38,10 @@ class AlreadyDecided(RequestRefused):
     """Somebody was faster, or it expired."""
 
 
+class NotTheAuthor(RequestRefused):
+    """Only whoever asked takes a request back."""
+
+
 class SecondPersonNeeded(RequestRefused):
     """Whoever asked cannot approve."""
 
@@ -75,27 +79,43 @@ def reject(
     return _decide(request_id, RequestState.REJECTED, person=person, note=note, request=request)
 
 
+def withdraw(
+    *, request_id: int, person: User, note: str = "", request: HttpRequest | None = None
+) -> ApprovalRequest:
+    """Take back what one asked for oneself, while nobody has decided. Raises AlreadyDecided, NotTheAuthor."""
+    return _decide(request_id, RequestState.WITHDRAWN, person=person, note=note, request=request)
+
+
 def _decide(
     request_id: int, state: RequestState, *, person: User, note: str, request: HttpRequest | None
 ) -> ApprovalRequest:
+    """One end for a request that waits, under a lock on its row: whoever comes second is told."""
     with transaction.atomic():
         asked = ApprovalRequest.objects.select_for_update(of=("self",)).get(id=request_id)
-        if asked.author_id == person.pk:
-            raise SecondPersonNeeded("Somebody else than its author has to decide.")
+        _refuse_person(asked, state, person)
         has_expired = asked.state == RequestState.WAITING and asked.expires_at <= timezone.now()
         if not has_expired and asked.state != RequestState.WAITING:
             raise AlreadyDecided(f"The request is {asked.get_state_display()} already.")
         if not has_expired:
-            asked.state, asked.decided_by, asked.decision_note = state, person, note
-            asked.decided_at = timezone.now()
+            asked.state, asked.decision_note, asked.decided_at = state, note, timezone.now()
+            # Its author decides nothing: who withdrew it is who asked.
+            asked.decided_by = None if state == RequestState.WITHDRAWN else person
             asked.save(update_fields=["state", "decided_by", "decision_note", "decided_at"])
-            verb = "approved" if state == RequestState.APPROVED else "rejected"
-            _record(asked, verb, person=person, request=request, note=note)
+            _record(asked, state.value, person=person, request=request, note=note)
             _drop_mass_grant(asked)
     if has_expired:
         expire()
         raise AlreadyDecided("The request has expired.")
     return asked
+
+
+def _refuse_person(asked: ApprovalRequest, state: RequestState, person: User) -> None:
+    """Raises SecondPersonNeeded and NotTheAuthor."""
+    is_author = asked.author_id == person.pk
+    if state == RequestState.WITHDRAWN and not is_author:
+        raise NotTheAuthor("Only its author can withdraw it.")
+    if state != RequestState.WITHDRAWN and is_author:
+        raise SecondPersonNeeded("Somebody else than its author has to decide.")
 
 
 def perform(*, request_id: int) -> ApprovalRequest:
@@ -123,7 +143,7 @@ def _start_mass_grant(asked: ApprovalRequest) -> ApprovalRequest:
 
 def _drop_mass_grant(asked: ApprovalRequest) -> None:
     """A file that nobody will approve any more is not waiting either."""
-    if asked.state in (RequestState.REJECTED, RequestState.EXPIRED):
+    if asked.state in (RequestState.REJECTED, RequestState.EXPIRED, RequestState.WITHDRAWN):
         MassGrant.objects.filter(key=asked.confirmation_id, state="waiting").update(state="dropped")
 
 

@@ -182,6 +182,18 @@ def test_a_rejected_file_is_dropped(lead: User, settings: Any) -> None:
     assert found.state == MassGrantState.DROPPED
 
 
+def test_a_file_whose_request_was_withdrawn_is_dropped(lead: User, settings: Any) -> None:
+    settings.POINTS_APPROVAL_LIMIT = 1
+    found = uploaded(lead, csv_of(new_mark(), 1))
+    asked = mass_grants.confirm(mass_grant_id=found.id, note="summer event", person=lead).request
+    assert asked is not None
+
+    requests.withdraw(request_id=asked.id, person=lead)
+
+    found.refresh_from_db()
+    assert (found.state, granting.run(mass_grant_id=found.id)) == (MassGrantState.DROPPED, False)
+
+
 def test_two_workers_on_one_file_grant_once(committed_db: None) -> None:
     lead, mark = make_person("support lead"), new_mark()
     found = confirmed(lead, csv_of(mark, 200))

@@ -117,6 +117,67 @@ def test_a_rejection_has_a_reason_and_is_the_end(member: Member, supporter: User
     assert member.available == 0
 
 
+def test_its_author_withdraws_a_request_that_nobody_decided(
+    member: Member, supporter: User, lead: User
+) -> None:
+    key = uuid4()
+    asked = ask(member, supporter, key=key)
+
+    with pytest.raises(requests.NotTheAuthor):
+        requests.withdraw(request_id=asked.id, person=lead)
+    withdrawn = requests.withdraw(request_id=asked.id, person=supporter, note="wrong account")
+
+    assert (withdrawn.state, withdrawn.decided_by, withdrawn.decision_note) == (
+        RequestState.WITHDRAWN,
+        None,
+        "wrong account",
+    )
+    for end in (requests.approve, requests.reject):
+        with pytest.raises(requests.AlreadyDecided, match="withdrawn"):
+            end(request_id=asked.id, person=lead, note="seen")
+    with pytest.raises(requests.AlreadyDecided):
+        requests.withdraw(request_id=asked.id, person=supporter)
+    assert ask(member, supporter, key=key).state == RequestState.WITHDRAWN
+    assert requests.sweep() == 0
+    assert member.available == 0
+    assert actions(asked) == [
+        ("request.asked", supporter.username),
+        ("request.withdrawn", supporter.username),
+    ]
+
+
+def test_what_was_decided_cannot_be_withdrawn(member: Member, supporter: User, lead: User) -> None:
+    approved, late = ask(member, supporter), ask(member, supporter)
+    requests.approve(request_id=approved.id, person=lead)
+    ApprovalRequest.objects.filter(id=late.id).update(expires_at=timezone.now() - timedelta(seconds=1))
+
+    for asked in (approved, late):
+        with pytest.raises(requests.AlreadyDecided):
+            requests.withdraw(request_id=asked.id, person=supporter)
+
+    states = dict(ApprovalRequest.objects.values_list("id", "state"))
+    assert (states[approved.id], states[late.id]) == (RequestState.DONE, RequestState.EXPIRED)
+    assert member.available == LIMIT + 1
+
+
+def test_approving_and_withdrawing_at_once_has_one_end(committed_db: None) -> None:
+    member, author, lead = Member(), make_person("support"), make_person("support lead")
+    for _ in range(5):
+        asked = ask(member, author)
+        before = member.available
+
+        def end(by: Any, person: User, asked: ApprovalRequest = asked) -> str:
+            try:
+                return str(by(request_id=asked.id, person=person).state)
+            except requests.AlreadyDecided:
+                return "too late"
+
+        answers = together([lambda: end(requests.approve, lead), lambda: end(requests.withdraw, author)])
+
+        assert sorted(answers) in (["done", "too late"], ["too late", "withdrawn"])
+        assert member.available - before == (LIMIT + 1 if "done" in answers else 0)
+
+
 def test_a_request_that_waited_seven_days_has_expired(member: Member, supporter: User, lead: User) -> None:
     asked = ask(member, supporter)
     assert asked.expires_at - asked.asked_at == timedelta(days=7)
@@ -223,6 +284,23 @@ class TestThePages:
 
         assert member.available == LIMIT + 1
         assert approver.post(asked, {"decision": "approve"}).status_code == 409
+
+    def test_offer_the_author_alone_to_withdraw(self, member: Member, supporter: User, lead: User) -> None:
+        where = reverse("admin:support_request", args=[ask(member, supporter).id])
+        author, approver = signed_in(supporter), signed_in(lead)
+
+        assert 'value="withdraw"' in author.get(where).content.decode()
+        assert 'value="withdraw"' not in approver.get(where).content.decode()
+        assert approver.post(where, {"decision": "withdraw"}).status_code == 403
+        assert author.post(where, {"decision": "withdraw", "note": "x" * 501}).status_code == 200
+        assert author.post(where, {"decision": "withdraw", "note": "wrong account"}).status_code == 302
+
+        shown = text_of(author.get(where))  # type: ignore[arg-type]
+        assert "wrong account" in shown
+        assert 'value="withdraw"' not in author.get(where).content.decode()
+        assert author.post(where, {"decision": "withdraw"}).status_code == 409
+        assert approver.post(where, {"decision": "approve"}).status_code == 409
+        assert member.available == 0
 
     def test_list_what_waits_and_on_demand_everything(
         self, member: Member, supporter: User, lead: User

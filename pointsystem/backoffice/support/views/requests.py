@@ -50,7 +50,10 @@ def request_detail(request: HttpRequest, request_id: int) -> HttpResponse:
     form = DecisionForm(request.POST if request.method == "POST" else None)
     problem = ""
     if request.method == "POST":
-        if not request.user.has_perm("backoffice.approve_request"):
+        is_withdrawal = request.POST.get("decision") == "withdraw"
+        if not is_withdrawal and not request.user.has_perm("backoffice.approve_request"):
+            raise PermissionDenied
+        if is_withdrawal and asked.author_id != person.pk:
             raise PermissionDenied
         if form.is_valid():
             try:
@@ -93,7 +96,10 @@ def _preview(asked: ApprovalRequest) -> Preview | None:
 def _decide(request: HttpRequest, asked: ApprovalRequest, note: str) -> HttpResponse:
     """Raises requests.RequestRefused."""
     person = person_of(request)
-    if request.POST.get("decision") == "approve":
+    if request.POST.get("decision") == "withdraw":
+        requests.withdraw(request_id=asked.id, person=person, note=note, request=request)
+        messages.info(request, _("Withdrawn. Nothing was moved."))
+    elif request.POST.get("decision") == "approve":
         done = requests.approve(request_id=asked.id, person=person, note=note, request=request)
         if done.state == RequestState.DONE:
             messages.success(request, _("Approved, and done."))
