@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from cutover.mirroring import handling
 from cutover.models import MirrorMessage
 from ledger.admin import ReadOnlyAdmin
+from ledger.told import told
 
 _SHOWN_AT_MOST: Final = 100
 
@@ -79,7 +80,7 @@ class MirrorMessageAdmin(ReadOnlyAdmin):
             else:
                 handled = handling.resend(message_ids=ids, actor=actor, reason=reason)
         except handling.HandlingRefused as refused:
-            self.message_user(request, str(refused), level=messages.ERROR)
+            self.message_user(request, told(str(refused)), level=messages.ERROR)
             return self._ask(request, ids, verb=verb)
         counts: dict[str, int] = {}
         for each in handled:

@@ -30,6 +30,7 @@ from ledger.models import (
     Reason,
     ReasonPolicy,
 )
+from ledger.told import told
 
 if TYPE_CHECKING:
     _Paginator = Paginator[Any]
@@ -56,6 +57,34 @@ class ReadOnlyAdmin(admin.ModelAdmin):
     show_full_result_count = False
     list_per_page = 50
     actions = None
+    #: Of these the texts are ours, in English: they are shown in the language of the page.
+    told_fields: tuple[str, ...] = ("last_error", "why")
+
+    @admin.display(description=_("last error"))
+    def last_error_told(self, row: Any) -> str:
+        return told(row.last_error or "")
+
+    @admin.display(description=_("why"))
+    def why_told(self, row: Any) -> str:
+        return told(row.why or "")
+
+    @admin.display(description="ID", ordering="pk")
+    def id_told(self, row: Any) -> Any:
+        """Django calls a key that it did not make itself `Id`, in every language."""
+        return row.pk
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        shown = [self._shown(name) for name in super().get_list_display(request)]
+        return ["id_told" if name == "id" else name for name in shown]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [self._shown(name) for name in super().get_fields(request, obj)]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [*super().get_readonly_fields(request, obj), *(f"{name}_told" for name in self.told_fields)]
+
+    def _shown(self, name: Any) -> Any:
+        return f"{name}_told" if name in self.told_fields else name
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -217,11 +246,16 @@ class ReasonForm(forms.ModelForm):
 @admin.register(Reason)
 class ReasonAdmin(admin.ModelAdmin):
     form = ReasonForm
-    list_display = ("code", "label", "kinds_in_words", "is_active")
+    list_display = ("code", "label_told", "kinds_in_words", "is_active")
     ordering = ("code",)
     fields = ("code", "label", "kinds", "is_active")
     inlines = (PolicyInline,)
     actions = None
+
+    @admin.display(description=_("label"))
+    def label_told(self, reason: Reason) -> str:
+        """The labels of the first reasons are ours; one that an operator wrote is as they wrote it."""
+        return told(reason.label)
 
     @admin.display(description=_("kinds"))
     def kinds_in_words(self, reason: Reason) -> str:

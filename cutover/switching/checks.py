@@ -10,17 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from celery import current_app
 from django.utils import timezone
-from django_redis import get_redis_connection
-from kombu.exceptions import KombuError
-from redis.exceptions import RedisError
 
 from cutover import callers, callers_report, shadowing, verifying
 from cutover.mirroring import tail
 from cutover.models import Difference, FoundBy, JournalEntry, Mismatch, Run, RunKind, Stage
 from cutover.routes import CurrentRoute
-from cutover.switching import journal
+from cutover.switching import journal, machines
 from cutover.switching import status as figures
 from ledger import clock
 from legacy_bridge import configured, errors, sessions
@@ -35,9 +31,6 @@ TAIL_AT_MOST_SECONDS: Final = 30.0
 VERIFIED_AT_MOST_HOURS: Final = 24.0
 CALLERS_SINCE_DAYS: Final = 2
 SHADOW_SINCE_DAYS: Final = 2
-_ASK_WORKERS_SECONDS: Final = 1.0
-_WORKERS_KEPT_SECONDS: Final = 5.0
-_QUEUE: Final = "mirror"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +104,7 @@ def _migration(route: CurrentRoute) -> _Found:
     if run is None:
         return _Found(is_green=False, number=None, sentence="The history was never moved.")
     if run.finished_at is None or run.last_error:
-        return _Found(
-            is_green=False,
-            number=run.accounts_done,
-            sentence=f"The move of the history is not done: {_progress(run)}.",
-        )
+        return _Found(is_green=False, number=run.accounts_done, sentence=_not_done(run))
     return _Found(
         is_green=True,
         number=run.accounts_done,
@@ -165,17 +154,28 @@ def _verification(route: CurrentRoute) -> _Found:
     if result is None:
         return _Found(is_green=False, number=None, sentence="Both sides were never compared to the end.")
     hours = _hours_since(result.finished_at)
-    asked = f"at most {VERIFIED_AT_MOST_HOURS:.0f} hours and all accounts are asked for"
-    what = "A sample of the accounts was" if result.is_sample else "All accounts were"
+    most = f"{VERIFIED_AT_MOST_HOURS:.0f}"
+    if result.is_sample:
+        sentence = (
+            f"A sample of the accounts was last compared {hours:.1f} hours ago (at most {most} hours and all"
+            " accounts are asked for)."
+        )
+    else:
+        sentence = (
+            f"All accounts were last compared {hours:.1f} hours ago (at most {most} hours and all accounts"
+            " are asked for)."
+        )
     return _Found(
         is_green=hours <= VERIFIED_AT_MOST_HOURS and not result.is_sample,
         number=round(hours, 2),
-        sentence=f"{what} last compared {hours:.1f} hours ago ({asked}).",
+        sentence=sentence,
     )
 
 
 def _mismatches(route: CurrentRoute) -> _Found:
-    return _open_mismatches("real mismatches are open", difference=Difference.REAL)
+    return _open_mismatches(
+        "{} real mismatches are open.", "No real mismatches are open.", difference=Difference.REAL
+    )
 
 
 def _shadow(route: CurrentRoute) -> _Found:
@@ -184,7 +184,11 @@ def _shadow(route: CurrentRoute) -> _Found:
         return _Found(
             is_green=False, number=None, sentence=f"No read was compared in {SHADOW_SINCE_DAYS} days."
         )
-    return _open_mismatches("reads differed in the shadow compare and are open", found_by=FoundBy.SHADOW)
+    return _open_mismatches(
+        "{} reads differed in the shadow compare and are open.",
+        "No reads differed in the shadow compare and are open.",
+        found_by=FoundBy.SHADOW,
+    )
 
 
 def _month(route: CurrentRoute) -> _Found:
@@ -193,12 +197,20 @@ def _month(route: CurrentRoute) -> _Found:
         return _Found(
             is_green=False, number=None, sentence="The last verification did not compare the months."
         )
-    return _open_mismatches("differences of monthly totals are open", found_by=FoundBy.RECONCILE)
+    return _open_mismatches(
+        "{} differences of monthly totals are open.",
+        "No differences of monthly totals are open.",
+        found_by=FoundBy.RECONCILE,
+    )
 
 
-def _open_mismatches(what: str, **of: Any) -> _Found:
-    count = Mismatch.objects.filter(resolved_at__isnull=True, **of).count()
-    return _Found(is_green=count == 0, number=count, sentence=f"{count or 'No'} {what}.")
+def _open_mismatches(some: str, none: str, **of: Any) -> _Found:
+    return _none_of(Mismatch.objects.filter(resolved_at__isnull=True, **of).count(), some, none)
+
+
+def _none_of(count: int, some: str, none: str) -> _Found:
+    """Green where there is none; each number has a sentence that stands whole here, for translators."""
+    return _Found(is_green=count == 0, number=count, sentence=some.format(count) if count else none)
 
 
 # --- what is on its way --------------------------------------------------------------------------------
@@ -206,25 +218,24 @@ def _backlog(route: CurrentRoute) -> _Found:
     found = figures.backlog(route)
     oldest = found.oldest_seconds or 0.0
     is_small = found.count <= MOST_WAITING and oldest <= OLDEST_WAITING_SECONDS
-    sentence = f"{found.count:,} messages wait" if found.count else "No message waits"
-    if found.count:
-        sentence += f", the oldest for {oldest:.1f} seconds"
-    return _Found(is_green=is_small, number=found.count, sentence=f"{sentence}.")
+    sentence = (
+        f"{found.count:,} messages wait, the oldest for {oldest:.1f} seconds."
+        if found.count
+        else "No message waits."
+    )
+    return _Found(is_green=is_small, number=found.count, sentence=sentence)
 
 
 def _parked(route: CurrentRoute) -> _Found:
-    count = figures.backlog(route).parked
-    return _Found(is_green=count == 0, number=count, sentence=f"{count or 'No'} messages are parked.")
+    return _none_of(figures.backlog(route).parked, "{} messages are parked.", "No messages are parked.")
 
 
 def _held(route: CurrentRoute) -> _Found:
-    count = figures.held(route)
-    return _Found(is_green=count == 0, number=count, sentence=f"{count or 'No'} accounts are held.")
+    return _none_of(figures.held(route), "{} accounts are held.", "No accounts are held.")
 
 
 def _in_doubt(route: CurrentRoute) -> _Found:
-    count = figures.in_doubt(route)
-    return _Found(is_green=count == 0, number=count, sentence=f"{count or 'No'} operations are in doubt.")
+    return _none_of(figures.in_doubt(route), "{} operations are in doubt.", "No operations are in doubt.")
 
 
 # --- the legacy ---------------------------------------------------------------------------------------------
@@ -278,38 +289,22 @@ def _adapter(route: CurrentRoute) -> _Found:
 
 
 # --- the machines -------------------------------------------------------------------------------------------
-_workers: tuple[float, int | None] = (-_WORKERS_KEPT_SECONDS, None)
-
-
 def _workers_alive(route: CurrentRoute) -> _Found:
-    global _workers
-    asked_at, count = _workers
-    if time.monotonic() - asked_at > _WORKERS_KEPT_SECONDS:
-        count = _count_workers()
-        _workers = (time.monotonic(), count)
+    count = machines.workers_of_mirror()
     if count is None:
         return _Found(is_green=False, number=None, sentence="The broker does not answer.")
     sentence = (
-        f"Workers that take from the queue {_QUEUE}: {count}." if count else f"No worker takes from {_QUEUE}."
+        f"Workers that take from the queue {machines.QUEUE}: {count}."
+        if count
+        else f"No worker takes from {machines.QUEUE}."
     )
     return _Found(is_green=count > 0, number=count, sentence=sentence)
 
 
-def _count_workers() -> int | None:
-    try:
-        queues = current_app.control.inspect(timeout=_ASK_WORKERS_SECONDS).active_queues() or {}
-    except (OSError, KombuError, RedisError):
-        return None
-    return sum(any(queue["name"] == _QUEUE for queue in of_worker) for of_worker in queues.values())
-
-
 def _redis(route: CurrentRoute) -> _Found:
-    began_at = time.monotonic()
-    try:
-        get_redis_connection("default").ping()
-    except (OSError, RedisError):
+    milliseconds = machines.redis_milliseconds()
+    if milliseconds is None:
         return _Found(is_green=False, number=None, sentence="Redis does not answer.")
-    milliseconds = round((time.monotonic() - began_at) * 1000, 1)
     return _Found(is_green=True, number=milliseconds, sentence=f"Redis answers in {milliseconds} ms.")
 
 
@@ -322,9 +317,12 @@ def _hours_since(instant: datetime) -> float:
     return (timezone.now() - instant).total_seconds() / 3600
 
 
-def _progress(run: Run) -> str:
+def _not_done(run: Run) -> str:
     of = "an unknown number" if run.accounts_total is None else f"{run.accounts_total:,}"
-    return f"{run.accounts_done:,} of {of} accounts{'; ' + run.last_error[:200] if run.last_error else ''}"
+    error = run.last_error[:200]
+    if error:
+        return f"The move of the history is not done: {run.accounts_done:,} of {of} accounts; {error}."
+    return f"The move of the history is not done: {run.accounts_done:,} of {of} accounts."
 
 
 #: By name: what is asked, and whether a red answer can be overridden with a reason.
@@ -392,9 +390,3 @@ _BEFORE: Final[dict[str, tuple[str, ...]]] = {
         "redis_is_up",
     ),
 }
-
-
-def forget_workers() -> None:
-    """Ask anew at the next check (tests)."""
-    global _workers
-    _workers = (-_WORKERS_KEPT_SECONDS, None)

@@ -116,8 +116,10 @@ def winner_of(*, cohort: str, since_epoch: int) -> str:
     )
     if entry is None:
         return "It was changed by an act that is not in the journal."
-    move = f" to {Stage(entry.to_stage).value}" if entry.to_stage != entry.from_stage else ""
-    return f"{entry.actor} was first: {entry.action}{move}, now epoch {entry.epoch}."
+    if entry.to_stage != entry.from_stage:
+        stage = Stage(entry.to_stage).value
+        return f"{entry.actor} was first: {entry.action} to {stage}, now epoch {entry.epoch}."
+    return f"{entry.actor} was first: {entry.action}, now epoch {entry.epoch}."
 
 
 def as_record(entry: JournalEntry) -> dict[str, Any]:

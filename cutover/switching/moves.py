@@ -64,7 +64,7 @@ def capture(
     with refusals_kept(act):
         route = moving.begin(act, expected_epoch=expected_epoch)
         if route.capture == on:
-            raise NoSuchStep(f"Capture is {'on' if on else 'off'} already.")
+            raise NoSuchStep("Capture is on already." if on else "Capture is off already.")
         after = moving.change(act, Change(capture=on), seen=route)
     notes = []
     if on:

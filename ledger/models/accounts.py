@@ -55,7 +55,9 @@ class AccountStatusChange(models.Model):
     """One block, unblock or close, inserted and never changed."""
 
     id = models.BigAutoField(primary_key=True)
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="status_changes")
+    account = models.ForeignKey(
+        Account, on_delete=models.PROTECT, related_name="status_changes", verbose_name=_("account")
+    )
     status = models.CharField(_("status"), max_length=8, choices=AccountStatus.choices)
     note = models.CharField(_("note"), max_length=500)
     actor = models.CharField(_("actor"), max_length=150)

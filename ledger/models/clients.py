@@ -49,7 +49,9 @@ class ApiKey(models.Model):
     """A key of a client. Only its digest is kept; the key itself is shown once, when it is made."""
 
     id = models.AutoField(primary_key=True)
-    client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="api_keys")
+    client = models.ForeignKey(
+        Client, on_delete=models.PROTECT, related_name="api_keys", verbose_name=_("client")
+    )
     prefix = models.CharField(_("prefix"), max_length=16, unique=True)
     # SHA-256 of the whole key: the secret has 256 random bits, so a slow hash would add nothing.
     digest = models.BinaryField(_("digest"), max_length=32)
@@ -107,7 +109,9 @@ class ClientActivityDay(models.Model):
     """The same for one day of the programme's time zone."""
 
     id = models.BigAutoField(primary_key=True)
-    client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="+", db_index=False)
+    client = models.ForeignKey(
+        Client, on_delete=models.PROTECT, related_name="+", db_index=False, verbose_name=_("client")
+    )
     operation = models.CharField(_("operation"), max_length=64)
     day = models.DateField(_("day"))
     calls = models.BigIntegerField(_("calls"))

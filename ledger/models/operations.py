@@ -31,11 +31,16 @@ class Operation(models.Model):
     given again, unchanged, whenever the same key comes back.
     """
 
-    id = models.UUIDField(primary_key=True)
+    id = models.UUIDField(_("id"), primary_key=True)
     # Client and reason are not foreign keys of the database: every operation would lock the same few
     # rows, which are never deleted (docs/adr/0013-no-locks-on-shared-rows.md).
     client = models.ForeignKey(
-        Client, on_delete=models.PROTECT, related_name="operations", db_index=False, db_constraint=False
+        Client,
+        on_delete=models.PROTECT,
+        related_name="operations",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("client"),
     )
     idempotency_key = models.CharField(_("idempotency key"), max_length=255, db_collation="C")
     fingerprint = models.BinaryField(_("fingerprint"), max_length=32)
@@ -46,13 +51,24 @@ class Operation(models.Model):
     to_account_number = models.CharField(_("to account number"), max_length=64, null=True, db_collation="C")
     points = models.BigIntegerField(_("points"))
     reason = models.ForeignKey(
-        Reason, on_delete=models.PROTECT, null=True, related_name="+", db_index=False, db_constraint=False
+        Reason,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("reason"),
     )
     reference = models.CharField(_("reference"), max_length=64, null=True, db_collation="C")
     occurred_at = models.DateTimeField(_("occurred at"), null=True)
     recorded_at = models.DateTimeField(_("recorded at"))
     cancels = models.ForeignKey(
-        "self", on_delete=models.PROTECT, null=True, related_name="cancelled_by", db_index=False
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="cancelled_by",
+        db_index=False,
+        verbose_name=_("cancels"),
     )
     balance_after = models.BigIntegerField(_("balance after"), null=True)
     uncollected_points = models.BigIntegerField(_("uncollected points"), null=True)
@@ -130,7 +146,9 @@ class InboxItem(models.Model):
     """An earn or cancel that was accepted (202) and is not done yet, in order per account."""
 
     id = models.BigAutoField(primary_key=True)
-    operation = models.OneToOneField(Operation, on_delete=models.PROTECT, related_name="inbox_item")
+    operation = models.OneToOneField(
+        Operation, on_delete=models.PROTECT, related_name="inbox_item", verbose_name=_("operation")
+    )
     account_number = models.CharField(_("account number"), max_length=64, db_collation="C")
     command = models.JSONField(_("command"))
     accepted_at = models.DateTimeField(_("accepted at"))

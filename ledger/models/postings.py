@@ -1,6 +1,8 @@
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ledger.models.accounts import Account
@@ -33,15 +35,24 @@ TAKING_KINDS = [
 class Entry(models.Model):
     """One immutable line: signed points of one account, and the balance after it."""
 
-    id = models.UUIDField(primary_key=True)
+    id = models.UUIDField(_("id"), primary_key=True)
     # What is posted together refers to each other without foreign keys of the database: triggers check
     # it, once per statement (docs/adr/0013-no-locks-on-shared-rows.md).
     account = models.ForeignKey(
-        Account, on_delete=models.PROTECT, related_name="entries", db_index=False, db_constraint=False
+        Account,
+        on_delete=models.PROTECT,
+        related_name="entries",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("account"),
     )
     sequence = models.BigIntegerField(_("sequence"))
     operation = models.ForeignKey(
-        Operation, on_delete=models.PROTECT, related_name="entries", db_constraint=False
+        Operation,
+        on_delete=models.PROTECT,
+        related_name="entries",
+        db_constraint=False,
+        verbose_name=_("operation"),
     )
     kind = models.CharField(_("kind"), max_length=16, choices=EntryKind.choices)
     points = models.BigIntegerField(_("points"))
@@ -75,31 +86,56 @@ class Entry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.points:+d}"
+        return f"{EntryKind(self.kind).label} {self.points:+d}"
 
 
 class Lot(models.Model):
     """The points that one earning granted, with the instant at which what is left of them lapses."""
 
-    id = models.UUIDField(primary_key=True)
+    id = models.UUIDField(_("id"), primary_key=True)
     account = models.ForeignKey(
-        Account, on_delete=models.PROTECT, related_name="lots", db_index=False, db_constraint=False
+        Account,
+        on_delete=models.PROTECT,
+        related_name="lots",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("account"),
     )
     entry = models.ForeignKey(
-        Entry, on_delete=models.PROTECT, related_name="granted_lots", db_index=False, db_constraint=False
+        Entry,
+        on_delete=models.PROTECT,
+        related_name="granted_lots",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("entry"),
     )
     points = models.BigIntegerField(_("points"))
     earned_at = models.DateTimeField(_("earned at"))
     expires_at = models.DateTimeField(_("expires at"), null=True)
     reason = models.ForeignKey(
-        Reason, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+        Reason,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("reason"),
     )
     policy = models.ForeignKey(
-        ReasonPolicy, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+        ReasonPolicy,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("policy"),
     )
     # The lot whose points these were: after a transfer, or given back with days of grace.
     origin = models.ForeignKey(
-        "self", on_delete=models.PROTECT, null=True, related_name="derived", db_index=False
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="derived",
+        db_index=False,
+        verbose_name=_("origin"),
     )
 
     class Meta:
@@ -117,7 +153,12 @@ class Lot(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.points} until {self.expires_at or 'ever'}"
+        if self.expires_at is None:
+            return gettext("%d points that never expire") % self.points
+        return gettext("%(points)d points until %(at)s") % {
+            "points": self.points,
+            "at": timezone.localtime(self.expires_at).strftime("%Y-%m-%d %H:%M"),
+        }
 
 
 class Allocation(models.Model):
@@ -125,10 +166,17 @@ class Allocation(models.Model):
 
     pk = models.CompositePrimaryKey("entry_id", "position")
     entry = models.ForeignKey(
-        Entry, on_delete=models.PROTECT, related_name="allocations", db_index=False, db_constraint=False
+        Entry,
+        on_delete=models.PROTECT,
+        related_name="allocations",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("entry"),
     )
     position = models.IntegerField(_("position"))
-    lot = models.ForeignKey(Lot, on_delete=models.PROTECT, related_name="allocations", db_constraint=False)
+    lot = models.ForeignKey(
+        Lot, on_delete=models.PROTECT, related_name="allocations", db_constraint=False, verbose_name=_("lot")
+    )
     points = models.BigIntegerField(_("points"))
 
     class Meta:
@@ -147,12 +195,21 @@ class Allocation(models.Model):
 class Debt(models.Model):
     """Points that a cancelled earn still owes: positive when incurred, negative when settled."""
 
-    id = models.UUIDField(primary_key=True)
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="debts")
-    operation = models.ForeignKey(Operation, on_delete=models.PROTECT, related_name="debts")
+    id = models.UUIDField(_("id"), primary_key=True)
+    account = models.ForeignKey(
+        Account, on_delete=models.PROTECT, related_name="debts", verbose_name=_("account")
+    )
+    operation = models.ForeignKey(
+        Operation, on_delete=models.PROTECT, related_name="debts", verbose_name=_("operation")
+    )
     # The clawback entry that settled it; null when it was incurred.
     entry = models.ForeignKey(
-        Entry, on_delete=models.PROTECT, null=True, related_name="settled_debts", db_index=False
+        Entry,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="settled_debts",
+        db_index=False,
+        verbose_name=_("entry"),
     )
     points = models.BigIntegerField(_("points"))
     recorded_at = models.DateTimeField(_("recorded at"))
@@ -178,10 +235,20 @@ class OpenLot(models.Model):
 
     # A projection refers without foreign keys of the database: `verify_ledger` compares all of it.
     lot = models.OneToOneField(
-        Lot, on_delete=models.PROTECT, primary_key=True, related_name="open_lot", db_constraint=False
+        Lot,
+        on_delete=models.PROTECT,
+        primary_key=True,
+        related_name="open_lot",
+        db_constraint=False,
+        verbose_name=_("lot"),
     )
     account = models.ForeignKey(
-        Account, on_delete=models.PROTECT, related_name="open_lots", db_index=False, db_constraint=False
+        Account,
+        on_delete=models.PROTECT,
+        related_name="open_lots",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("account"),
     )
     remaining = models.BigIntegerField(_("remaining"))
     points = models.BigIntegerField(_("points"))
@@ -222,6 +289,7 @@ class StaleBalance(models.Model):
         primary_key=True,
         related_name="stale_balance",
         db_constraint=False,
+        verbose_name=_("account"),
     )
     sequence = models.BigIntegerField(_("sequence"))
     marked_at = models.DateTimeField(_("marked at"))

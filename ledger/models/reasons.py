@@ -1,6 +1,7 @@
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 
@@ -51,7 +52,9 @@ class ReasonPolicy(models.Model):
     """
 
     id = models.AutoField(primary_key=True)
-    reason = models.ForeignKey(Reason, on_delete=models.PROTECT, related_name="policies")
+    reason = models.ForeignKey(
+        Reason, on_delete=models.PROTECT, related_name="policies", verbose_name=_("reason")
+    )
     version = models.PositiveIntegerField(_("version"))
     # Null: points of this reason never expire.
     validity_days = models.PositiveIntegerField(_("validity in days"), null=True, blank=True)
@@ -90,4 +93,4 @@ class ReasonPolicy(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"version {self.version}"
+        return gettext("version %d") % self.version

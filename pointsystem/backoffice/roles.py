@@ -118,7 +118,13 @@ ROLES: Final = (
         ),
     ),
 )
+_TITLES: Final = {role.name: role.title for role in ROLES}
 ROLE_NAMES: Final = tuple(role.name for role in ROLES)
+
+
+def title_of(name: str) -> Any:
+    """What a role is called on a page; a group of one's own by its name."""
+    return _TITLES.get(name, name)
 
 
 def settle(*, using: str = "default") -> None:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from cutover import switching
 from cutover.models import Stage
 from cutover.switching import Done, Plan, Status, checks, plans
+from ledger.told import name_told
 from pointsystem.backoffice import audit
 
 OPERATE: Final = "backoffice.operate_cutover"
@@ -98,7 +99,7 @@ def _why_closed(act: Act, plan: Plan | None, user: Any) -> Any:
     if act.plans in (plans.ADVANCE, plans.FINISHING) and plan is not None:
         firm = [check for check in checks.red(plan.checks) if not check.can_be_overridden]
         if firm:
-            return _("Red, and not to be overridden: %s") % ", ".join(check.name for check in firm)
+            return _("Red, and not to be overridden: %s") % ", ".join(name_told(check.name) for check in firm)
     return ""
 
 

@@ -253,7 +253,7 @@ def _decided(request: HttpRequest, order: AssignmentOrder) -> HttpResponse:
     """Raises SwitchRefused."""
     reason = request.POST.get("reason", "").strip()
     if not reason:
-        raise ReasonMissing("Say why.")
+        raise ReasonMissing(_("Say why."))
     if request.POST.get("decision") == "approve":
         if not request.user.has_perm(acts.APPROVE):
             raise PermissionDenied
@@ -269,7 +269,7 @@ def _decided(request: HttpRequest, order: AssignmentOrder) -> HttpResponse:
             raise PermissionDenied
         with transaction.atomic():
             if not ordering.withdraw(order_id=order.id):
-                raise BadAssignment("A worker has begun already: it cannot be withdrawn any more.")
+                raise BadAssignment(_("A worker has begun already: it cannot be withdrawn any more."))
             _record(request, order, "assignment_withdrawn", reason=reason)
         messages.info(request, _("Withdrawn. Nothing was moved."))
     return redirect("admin:control_room_assignment", order_id=order.id)

@@ -18,6 +18,7 @@ from cutover import doubts, switching
 from cutover.models import DEFAULT_COHORT
 from cutover.switching import Plan, SwitchRefused
 from cutover.switching.errors import UnknownCohort
+from ledger.told import told
 from legacy_bridge.errors import LegacyError
 from pointsystem.backoffice import audit
 from pointsystem.backoffice.control_room import acts, flows, months, situation, words
@@ -96,7 +97,7 @@ def act(request: HttpRequest, name: str) -> HttpResponse:
     except UnknownCohort as error:
         raise Http404(str(error)) from error
     except SwitchRefused as refused:
-        messages.error(request, str(refused))
+        messages.error(request, told(str(refused)))
         return redirect(address_of(cohort))
     if form is None:
         form = ActForm(initial={"expected_epoch": status.route.epoch, "digest": plan.digest if plan else ""})
@@ -140,10 +141,9 @@ def _done(request: HttpRequest, chosen: Act, cohort: str, form: ActForm) -> Http
         overridden=request.POST.getlist("override"),
         request=request,
     )
-    messages.success(
-        request,
-        f"{chosen.title}: {done.route.stage.value}, {_('epoch')} {done.route.epoch}. {' '.join(done.notes)}",
-    )
+    notes = " ".join(map(told, done.notes))
+    head = f"{chosen.title}: {done.route.stage.value}, {_('epoch')} {done.route.epoch}."
+    messages.success(request, f"{head} {notes}")
     return redirect(address_of(cohort))
 
 
@@ -218,7 +218,7 @@ def month(request: HttpRequest) -> HttpResponse:
     try:
         shown = months.read(of)
     except LegacyError as error:
-        problem = _("The legacy does not answer: %s") % str(error)[:200]
+        problem = _("The legacy does not answer: %s") % told(str(error)[:200])
     return page(
         request,
         "month.html",

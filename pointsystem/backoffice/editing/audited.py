@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.translation import override
 
 from pointsystem.backoffice import audit
 
@@ -36,11 +37,13 @@ class Audited(_ModelAdmin):
         return str(row)
 
     def state_of(self, row: Any) -> dict[str, Any]:
-        """The values that the trail keeps. Relations come as sorted lists of names."""
+        """The values that the trail keeps. Relations come as sorted lists of names, which are English whoever
+        looks: the trail must not change with the language of a page."""
         state: dict[str, Any] = {}
-        for name in self.audited_fields:
-            value = getattr(row, name)
-            state[name] = sorted(str(each) for each in value.all()) if hasattr(value, "all") else value
+        with override("en"):
+            for name in self.audited_fields:
+                value = getattr(row, name)
+                state[name] = sorted(str(each) for each in value.all()) if hasattr(value, "all") else value
         return state
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:

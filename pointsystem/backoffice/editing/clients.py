@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from ledger.admin import ClientAdmin
 from ledger.clients import ClientRefused, NewKey, create_client, revoke_client
 from ledger.models import Client, Scope
+from ledger.told import told
 from pointsystem.backoffice import audit
 from pointsystem.backoffice.editing.audited import REASON_FIELD, Audited
 
@@ -100,7 +101,7 @@ class AuditedClientAdmin(Audited, ClientAdmin):
             except NameTaken:
                 form.add_error("name", _("There is a client of this name already: open it for its next key."))
             except ClientRefused as refusal:
-                form.add_error(None, str(refusal))
+                form.add_error(None, told(str(refusal)))
             else:
                 return self._shown_once(request, made)
             _offer_again(request, form)

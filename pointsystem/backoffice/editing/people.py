@@ -1,24 +1,58 @@
 """People and their roles: kept by superusers, seen by auditors."""
 
-from typing import Any
+from typing import Any, Final
 
 from axes.utils import reset as reset_lockout
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.forms import AdminPasswordChangeForm, SetUnusablePasswordMixin
+from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.forms import CheckboxSelectMultiple
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from pointsystem.backoffice import audit
 from pointsystem.backoffice.editing.audited import REASON_FIELD, Audited
-from pointsystem.backoffice.roles import ROLE_NAMES
+from pointsystem.backoffice.roles import ROLE_NAMES, title_of
 from pointsystem.backoffice.sign_in import second_factor
+
+_APPS: Final = ("auth", "backoffice", "cutover", "ledger")
+#: Django's own names of permissions are English for ever: they are rows.
+_VERBS: Final = {
+    "view": gettext_lazy("see"),
+    "add": gettext_lazy("add"),
+    "change": gettext_lazy("change"),
+    "delete": gettext_lazy("delete"),
+}
+
+
+def permission_in_words(permission: Permission) -> str:
+    """What a permission allows, in the language of the page."""
+    content = permission.content_type
+    verb, _blank, _model = permission.codename.partition("_")
+    model = content.model_class()
+    if content.app_label == "backoffice" or verb not in _VERBS or model is None:
+        return _(permission.name)
+    return f"{model._meta.verbose_name}: {_VERBS[verb]}"
+
+
+class NewPasswordForm(AdminPasswordChangeForm):
+    """Django puts this help together before it knows the language of the page."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "usable_password" in self.fields:
+            self.fields["usable_password"].help_text = format_html(
+                '{}<ul id="id_unusable_warning" class="messagelist"><li class="warning">{}</li></ul>',
+                SetUnusablePasswordMixin.usable_password_help_text,
+                _("If disabled, the current password for this user will be lost."),
+            )
 
 
 class PersonAdmin(Audited, UserAdmin):
@@ -44,6 +78,7 @@ class PersonAdmin(Audited, UserAdmin):
     )
     readonly_fields = ("last_login", "date_joined")
     change_form_template = "admin/person_change_form.html"
+    change_password_form = NewPasswordForm
     list_display = ("username", "first_name", "last_name", "roles", "is_active", "is_superuser", "last_login")
 
     def formfield_for_manytomany(
@@ -52,14 +87,30 @@ class PersonAdmin(Audited, UserAdmin):
         if db_field.name == "groups":
             kwargs["widget"] = CheckboxSelectMultiple
             kwargs["help_text"] = ""
-        return super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[arg-type]
+        field: Any = super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[arg-type]
+        if db_field.name == "groups" and field is not None:
+            field.label_from_instance = lambda group: str(title_of(group.name))
+        return field
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Whoever only looks reads the roles as words."""
+        found = super().get_fieldsets(request, obj)
+        if self.has_change_permission(request, obj):
+            return found
+        return [
+            (title, {"fields": ["roles" if name == "groups" else name for name in options["fields"]]})
+            for title, options in found
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [*super().get_readonly_fields(request, obj), "roles"]
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("groups")
 
     @admin.display(description=gettext_lazy("roles"))
     def roles(self, user: User) -> str:
-        return ", ".join(group.name for group in user.groups.all())
+        return ", ".join(str(title_of(group.name)) for group in user.groups.all()) or "-"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_superuser)
@@ -154,6 +205,31 @@ class RoleAdmin(Audited, GroupAdmin):
 
     subject_kind = "group"
     audited_fields = ("name", "permissions")
+    readonly_fields = ("permissions_in_words",)
+    list_display = ("name", "title")
+
+    @admin.display(description=gettext_lazy("what it is"))
+    def title(self, group: Group) -> str:
+        return str(title_of(group.name))
+
+    @admin.display(description=gettext_lazy("permissions"))
+    def permissions_in_words(self, group: Group) -> str:
+        found = group.permissions.select_related("content_type")
+        return format_html_join("", "<div>{}</div>", sorted((permission_in_words(each),) for each in found))
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Whoever only looks reads the permissions as words."""
+        return ("name", "permissions" if self.has_change_permission(request, obj) else "permissions_in_words")
+
+    def formfield_for_manytomany(
+        self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any
+    ) -> Any:
+        field: Any = super().formfield_for_manytomany(db_field, request, **kwargs)
+        if db_field.name == "permissions" and field is not None:
+            # Of other apps there is nothing in the back office.
+            field.queryset = field.queryset.filter(content_type__app_label__in=_APPS)
+            field.label_from_instance = permission_in_words
+        return field
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_superuser)

@@ -35,6 +35,18 @@ _COLUMNS: Final = (
     "request_id",
     "ip",
 )
+#: What the kinds of subjects are called.
+SUBJECTS: Final = {
+    "account": _("account"),
+    "client": _("client"),
+    "cohort": _("cohort"),
+    "group": _("group"),
+    "mass_grant": _("mass grant"),
+    "operation": _("operation"),
+    "reason": _("reason"),
+    "request": _("request"),
+    "user": _("person"),
+}
 #: Each value of an indexed column once, without reading every row of it.
 _DISTINCT: Final = """
 WITH RECURSIVE found AS (
@@ -84,7 +96,7 @@ class SubjectFilter(admin.SimpleListFilter):
     parameter_name = "subject_kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(kind, kind) for kind in _distinct("subject_kind")]
+        return [(kind, str(SUBJECTS.get(kind, kind))) for kind in _distinct("subject_kind")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
         return queryset.filter(subject_kind=self.value()) if self.value() else queryset
@@ -139,7 +151,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("subject"))
     def subject(self, entry: AuditEntry) -> str:
-        return f"{entry.subject_kind} {entry.subject_id}"
+        return f"{SUBJECTS.get(entry.subject_kind, entry.subject_kind)} {entry.subject_id}"
 
     @admin.display(description=_("before"))
     def before_in_lines(self, entry: AuditEntry) -> str:

@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ledger.database import raise_refusal
 from ledger.door import face
@@ -68,7 +69,7 @@ def _change_status(move: Move, *, person: User, request: HttpRequest | None) -> 
             )
     except ValueError as error:
         raise ValidationRefused(
-            field="status", field_code="closed", detail="A closed account stays closed."
+            field="status", field_code="closed", detail=_("A closed account stays closed.")
         ) from error
     except DatabaseError as error:
         raise_refusal(error)
@@ -87,7 +88,7 @@ def note_confirmed(*, move: Move, person: User, request: HttpRequest | None) -> 
     known = Confirmation.objects.filter(key=move.key).first()
     if known is not None:
         if known.payload != payload or known.person_id != person.pk:
-            raise IdempotencyKeyReused("Nothing was done now.")
+            raise IdempotencyKeyReused(_("Nothing was done now."))
         return False
     Confirmation.objects.create(
         key=move.key,

@@ -4,6 +4,7 @@ from typing import Final
 
 from django.conf import settings
 from django.db import IntegrityError
+from django.utils.translation import gettext as _
 
 from ledger import face as ledger
 from ledger.commands import Cancel, Command
@@ -54,11 +55,11 @@ def decide_by_ledger(command: Command) -> Outcome:
     except wrapped.Later as later:
         raise later.refusal from later
     except deciding.LedgerDoesNotDecide as error:
-        raise AccountHeld("The side that decides is being switched.") from error
+        raise AccountHeld(_("The side that decides is being switched.")) from error
     except IntegrityError as error:
         refused = _FENCE.get(violated_constraint(error) or "")
         if refused is None:
             raise
         if refused is NotAvailableInStage and isinstance(command, Cancel):
-            raise EarnAlreadySpent("Points of this earn were spent already.") from error
-        raise refused("This cannot be done at this moment of the cutover.") from error
+            raise EarnAlreadySpent(_("Points of this earn were spent already.")) from error
+        raise refused(_("This cannot be done at this moment of the cutover.")) from error

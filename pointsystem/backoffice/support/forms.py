@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
 from ledger.models import Reason
+from ledger.told import told
 from pointsystem.api.fields import MOST_POINTS, is_account_number
 from pointsystem.backoffice.support.models import MoveKind
 from pointsystem.backoffice.support.moves import BY_POLICY, NEVER, STATUS_OF, Move
@@ -59,7 +60,10 @@ class _ReasonField(forms.ChoiceField):
 
 def _reasons(kinds: tuple[str, ...]) -> list[tuple[str, Any]]:
     found = Reason.objects.filter(is_active=True, kinds__contains=list(kinds)).order_by("code")
-    return [("", _("choose one")), *((reason.code, f"{reason.label} ({reason.code})") for reason in found)]
+    return [
+        ("", _("choose one")),
+        *((reason.code, f"{told(reason.label)} ({reason.code})") for reason in found),
+    ]
 
 
 def identifier(value: str) -> None:

@@ -24,7 +24,7 @@ from ledger.records import Outcome
 from pointsystem.backoffice import audit
 from pointsystem.backoffice.support.models import MassGrant, MassGrantRow, MassGrantState, RowState
 from pointsystem.backoffice.support.moves import client_id
-from pointsystem.backoffice.support.words import refusal_in_words
+from pointsystem.backoffice.support.words import refusal_to_keep
 
 BATCH_ROWS: Final = 50
 #: A batch is given up after this long, well within the lease.
@@ -141,7 +141,7 @@ def _kept(row: MassGrantRow, result: Outcome | Refusal) -> dict[str, Any]:
             # Not by a try of ours that nobody could write down: somebody granted this line before.
             state = RowState.REPEATED
         return {"state": state, "operation_id": result.operation.id, "code": "", "detail": ""}
-    words = {"code": result.code, "detail": refusal_in_words(result)[:500]}
+    words = {"code": result.code, "detail": refusal_to_keep(result)[:500]}
     if result.retry_after_seconds is None:
         return {**words, "state": RowState.REFUSED, "operation_id": result.operation_id}
     pause_seconds = min(2**row.attempts, _LONGEST_PAUSE_SECONDS)

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ledger.door import face
 from ledger.errors import DatabaseUnavailable, Refusal
@@ -20,7 +21,7 @@ from pointsystem.backoffice import audit
 from pointsystem.backoffice.support import granting
 from pointsystem.backoffice.support.models import ApprovalRequest, MassGrant, MoveKind, RequestState
 from pointsystem.backoffice.support.moves import Move, command_of
-from pointsystem.backoffice.support.words import refusal_in_words
+from pointsystem.backoffice.support.words import refusal_to_keep
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +76,7 @@ def reject(
 ) -> ApprovalRequest:
     """Say no, with a reason. Raises AlreadyDecided, SecondPersonNeeded, RequestRefused without a reason."""
     if not note.strip():
-        raise RequestRefused("Say why it is rejected.")
+        raise RequestRefused(_("Say why it is rejected."))
     return _decide(request_id, RequestState.REJECTED, person=person, note=note, request=request)
 
 
@@ -95,7 +96,7 @@ def _decide(
         _refuse_person(asked, state, person)
         has_expired = asked.state == RequestState.WAITING and asked.expires_at <= timezone.now()
         if not has_expired and asked.state != RequestState.WAITING:
-            raise AlreadyDecided(f"The request is {asked.get_state_display()} already.")
+            raise AlreadyDecided(_("The request has ended already: %s.") % asked.get_state_display())
         if not has_expired:
             asked.state, asked.decision_note, asked.decided_at = state, note, timezone.now()
             # Its author decides nothing: who withdrew it is who asked.
@@ -105,7 +106,7 @@ def _decide(
             _drop_mass_grant(asked)
     if has_expired:
         expire()
-        raise AlreadyDecided("The request has expired.")
+        raise AlreadyDecided(_("The request has expired."))
     return asked
 
 
@@ -113,9 +114,9 @@ def _refuse_person(asked: ApprovalRequest, state: RequestState, person: User) ->
     """Raises SecondPersonNeeded and NotTheAuthor."""
     is_author = asked.author_id == person.pk
     if state == RequestState.WITHDRAWN and not is_author:
-        raise NotTheAuthor("Only its author can withdraw it.")
+        raise NotTheAuthor(_("Only its author can withdraw it."))
     if state != RequestState.WITHDRAWN and is_author:
-        raise SecondPersonNeeded("Somebody else than its author has to decide.")
+        raise SecondPersonNeeded(_("Somebody else than its author has to decide."))
 
 
 def perform(*, request_id: int) -> ApprovalRequest:
@@ -132,7 +133,7 @@ def perform(*, request_id: int) -> ApprovalRequest:
         # Another try may end otherwise; and the database may have done it before it went away.
         is_final = refusal.retry_after_seconds is None and not isinstance(refusal, DatabaseUnavailable)
         state = RequestState.REFUSED if is_final else RequestState.APPROVED
-        return _keep_outcome(asked, state, operation_id=refusal.operation_id, words=refusal_in_words(refusal))
+        return _keep_outcome(asked, state, operation_id=refusal.operation_id, words=refusal_to_keep(refusal))
     return _keep_outcome(asked, RequestState.DONE, operation_id=outcome.operation.id, words="")
 
 

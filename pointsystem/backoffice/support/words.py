@@ -3,8 +3,10 @@
 from typing import Any, Final
 
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import override
 
 from ledger.errors import Refusal
+from ledger.told import told
 
 #: One sentence a code: what it means here, and what to do. The refusal's own detail follows it.
 SENTENCES: Final[dict[str, Any]] = {
@@ -63,6 +65,12 @@ def refusal_in_words(refusal: Refusal) -> str:
     return of_code(refusal.code, refusal.detail)
 
 
+def refusal_to_keep(refusal: Refusal) -> str:
+    """The same in English, for a row: `told` says it in the language of whoever reads it."""
+    with override("en"):
+        return refusal_in_words(refusal)
+
+
 def of_code(code: str, detail: str) -> str:
     """The same from a refusal as it is kept."""
-    return f"{SENTENCES.get(code, _ELSE)} {detail}".strip()
+    return f"{SENTENCES.get(code, _ELSE)} {told(detail)}".strip()

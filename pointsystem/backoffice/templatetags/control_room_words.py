@@ -6,7 +6,21 @@ from typing import Any
 from django import template
 from django.utils.translation import gettext as _
 
+from ledger import told as telling
+
 register = template.Library()
+
+
+@register.filter
+def told(text: Any) -> str:
+    """What the code said in English, in the language of the page."""
+    return telling.told(str(text or ""))
+
+
+@register.filter
+def name_told(name: str) -> str:
+    """What a check is called."""
+    return telling.name_told(name)
 
 
 @register.filter

@@ -4,12 +4,20 @@ from typing import Any, Final
 
 from django import template
 from django.contrib.auth.models import User
+from django.forms import BoundField
 
+from ledger import told as telling
 from ledger.models import AccountStatus
 from pointsystem.backoffice.support import words
 from pointsystem.backoffice.support.models import RowState
 
 register = template.Library()
+
+
+@register.filter
+def told(text: Any) -> str:
+    """What the code said in English, in the language of the page."""
+    return telling.told(str(text or ""))
 
 
 @register.filter
@@ -29,6 +37,14 @@ def signed(number: int | None) -> str:
 @register.filter
 def negated(number: int | None) -> int | None:
     return None if number is None else -number
+
+
+@register.filter
+def answer(field: BoundField) -> Any:
+    """What was given in a field, as the form shows it."""
+    value = field.value()
+    choices = dict(getattr(field.field, "choices", ()))
+    return choices.get(value, value)
 
 
 @register.filter

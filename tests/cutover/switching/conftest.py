@@ -35,13 +35,13 @@ def legacy_url(legacy_database: Any) -> str:
 def legacy_only(legacy_url: str, at_own_database: None, settings: Any) -> Iterator[Any]:
     """The adapter of the reference legacy on PostgreSQL."""
     from cutover import routes
-    from cutover.switching import checks
+    from cutover.switching import machines
     from legacy_bridge import configured
 
     settings.HAS_LEGACY = True
     settings.LEGACY_ADAPTER = "legacy_bridge.reference.ReferenceAdapter"
     configured.adapter.cache_clear()
-    checks.forget_workers()
+    machines.forget_workers()
     routes.current()
     yield configured.adapter()
     routes.forget_hints()

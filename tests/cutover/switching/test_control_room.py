@@ -118,7 +118,7 @@ def test_a_red_check_closes_the_button_or_asks_for_an_override(
 ) -> None:
     operator = browser("operator")
     cohort = make_cohort()
-    assert "Red, and not to be overridden: capture_is_on" in room(operator, cohort)
+    assert "Red, and not to be overridden: capture is on" in room(operator, cohort)
     refused = act(operator, "advance", cohort, 1, override=["capture_is_on"])
     assert refused.status_code == 409
     assert act(operator, "capture-on", cohort, 1).status_code == 302

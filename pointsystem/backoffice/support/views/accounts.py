@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from ledger.errors import ValidationRefused
+from ledger.told import told
 from pointsystem.api.fields import is_account_number
 from pointsystem.backoffice.support import account_page
 from pointsystem.backoffice.support.deciding import legacy_decides
@@ -68,7 +69,7 @@ def account(request: HttpRequest, account_number: str) -> HttpResponse:
             with_completed=not head.is_decided_by_legacy,
         )
     except ValidationRefused as refusal:
-        raise Http404(refusal.detail) from refusal
+        raise Http404(told(refusal.detail)) from refusal
     context["cursor_name"] = "beside" if head.is_decided_by_legacy else "older"
     return page(
         request,

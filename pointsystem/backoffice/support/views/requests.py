@@ -7,6 +7,7 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from ledger.told import told
 from pointsystem.backoffice.support import requests
 from pointsystem.backoffice.support.forms import DecisionForm
 from pointsystem.backoffice.support.models import ApprovalRequest, MassGrant, MoveKind, RequestState
@@ -104,7 +105,7 @@ def _decide(request: HttpRequest, asked: ApprovalRequest, note: str) -> HttpResp
         if done.state == RequestState.DONE:
             messages.success(request, _("Approved, and done."))
         else:
-            messages.warning(request, _("Approved. %s") % done.outcome)
+            messages.warning(request, _("Approved. %s") % told(done.outcome))
     else:
         requests.reject(request_id=asked.id, person=person, note=note, request=request)
         messages.info(request, _("Rejected. Nothing was moved."))
