@@ -15,7 +15,7 @@ from cutover.mirroring import status as mirroring
 from cutover.models import Direction, FoundBy, JournalEntry, Mismatch, Run, RunKind, Stage
 from cutover.switching import Plan, Status
 from ledger import clock
-from pointsystem.backoffice.control_room.flows import Sides, decided
+from pointsystem.backoffice.control_room.flows import Sides, applied_charts, decided
 
 SHOWN_ENTRIES: Final = 15
 SHOWN_PARKED: Final = 10
@@ -47,6 +47,7 @@ class Flow:
     title: Any
     backlog: mirroring.Backlog
     applied: mirroring.Flow
+    chart: Any
 
     @property
     def seconds_to_drain(self) -> float | None:
@@ -132,6 +133,7 @@ def read(*, cohort: str) -> Situation:
     lately = callers.today(clock.now()) - timedelta(days=CALLERS_SINCE_DAYS - 1)
     route = status.route
     backlogs, applied = mirroring.backlogs(cohort=cohort), mirroring.flows(cohort=cohort)
+    charts = applied_charts(cohort=cohort)
     latest = [Run.objects.filter(kind=kind).order_by("-id").first() for kind in RunKind]
     return Situation(
         status=status,
@@ -140,7 +142,12 @@ def read(*, cohort: str) -> Situation:
         plan=None if route.is_finished else switching.plan(cohort=cohort),
         frozen_seconds=_seconds_until(route.freeze_until) if route.is_frozen else None,
         flows=[
-            Flow(title=direction.label, backlog=backlogs[direction], applied=applied[direction])
+            Flow(
+                title=direction.label,
+                backlog=backlogs[direction],
+                applied=applied[direction],
+                chart=charts[direction],
+            )
             for direction in Direction
         ],
         sides=decided(),

@@ -18,6 +18,13 @@ def told(text: Any) -> str:
 
 
 @register.filter
+def act_told(action: str) -> str:
+    """What an act of the journal is called."""
+    said = telling.told(action)
+    return said if said != action else action.replace("_", " ")
+
+
+@register.filter
 def name_told(name: str) -> str:
     """What a check is called."""
     return telling.name_told(name)

@@ -3,6 +3,7 @@
 A program of its own, for it works on the stack that the browser looks at: `python -m ...seeding`.
 """
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ PASSWORD = "a long passphrase 1"
 SECRET = "3132333435363738393031323334353637383930"
 OTHER = "M-200003"
 MINJI, JUNHO, QUIET = "M-100234", "M-100877", "M-104410"
+START = datetime.fromisoformat("2026-01-05T10:00:00+09:00")
 #: The simulated clock ends here: 17 June 2026, noon in Seoul.
 NOW = "2026-06-17T12:00:00+09:00"
 
@@ -29,17 +31,22 @@ PEOPLE = {
 
 
 def seed() -> None:
+    from ledger import clock
     from tests.cutover.conftest import set_stage
 
+    clock.set_simulated(instant=START)
     _people()
+    _doubt()
     set_stage("NEW_ONLY")
     _members()
+    _waiting()
 
 
 def _people() -> None:
     from django.contrib.auth.models import Group, User
     from django_otp.plugins.otp_totp.models import TOTPDevice
 
+    User.objects.create_superuser("root", password=PASSWORD)
     for name, role in PEOPLE.items():
         user = User.objects.create_user(name, password=PASSWORD, is_staff=True, first_name=name.title())
         user.groups.add(Group.objects.get(name=role))
@@ -47,11 +54,61 @@ def _people() -> None:
             TOTPDevice.objects.create(user=user, name="authenticator", key=SECRET, confirmed=True)
 
 
+def _doubt() -> None:
+    """An operation of which the legacy cannot tell what became."""
+    import pytest
+
+    from cutover import face, intents
+    from ledger.errors import OutcomeUnknown
+    from tests.cutover.legacy_calls import lose_answer
+    from tests.factories import EarnFactory
+
+    command = EarnFactory(client_id=_client(), account_number="M-300001", points=30)
+    with pytest.MonkeyPatch.context() as patch:
+        lose_answer(patch, done=True)
+        with suppress(OutcomeUnknown):
+            face.execute(command)
+    intents.doubt(
+        operation_id=command.operation_id,
+        why="2 new rows could be this operation.",
+        evidence={"row_ids": ["1", "2"]},
+        attempt=1,
+    )
+
+
+def _waiting() -> None:
+    """What waits for somebody: a request, a file, and an order to assign accounts that was carried out."""
+    from uuid import uuid4
+
+    from django.contrib.auth.models import User
+
+    from cutover.switching import Choice, assigning, ordering
+    from pointsystem.backoffice.support import mass_grants
+    from pointsystem.backoffice.support.confirming import confirm
+    from tests.backoffice.support.people import grant_of
+
+    confirm(move=grant_of(MINJI, 6_000), person=User.objects.get(username="sora"))
+    rows = "".join(f"M-40000{number},{100 * number},EVENT\n" for number in range(1, 6))
+    file = f"account_number,points,reason\n{rows}".encode()
+    mass_grants.upload(file_name="summer.csv", content=file, person=User.objects.get(username="leo"))
+    choice = Choice(accounts=("M-500001", "M-500002"))
+    made = ordering.order(
+        key=uuid4(),
+        cohort="default",
+        to="early",
+        choice=choice,
+        digest=assigning.plan(cohort="default", to="early", choice=choice).digest,
+        actor="omar",
+        reason="two of our own",
+    )
+    ordering.run(order_id=made.order.id)
+
+
 def _members() -> None:
     from ledger import clock, face
     from tests.ledger.member import Member
 
-    start = datetime.fromisoformat("2026-01-05T10:00:00+09:00")
+    start = START
 
     def at(days: float) -> None:
         clock.set_simulated(instant=start + timedelta(days=days))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from io import StringIO
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -221,3 +222,23 @@ def test_without_a_legacy_there_is_nothing_to_switch(browser: Any, settings: Any
     settings.HAS_LEGACY = False
     answer = browser("operator").get("/admin/control-room/")
     assert "the ledger stands alone" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    "garbage", ["\x00", "x" * 10_000, "-1", "9" * 40, "NaN", "1e999", "é\U0001f4a9", "0000-00"]
+)
+def test_whatever_is_sent_the_answer_is_a_page(garbage: str, browser: Any, make_cohort: Any) -> None:
+    operator = browser("operator")
+    operator.raise_request_exception = False
+    cohort = make_cohort("NEW_FIRST")
+    fields = ("reason", "expected_epoch", "digest", "minutes", "override", "to", "accounts", "percent", "key")
+    names = ("capture-on", "capture-off", "advance", "rollback", "freeze", "thaw", "finish", "approve")
+    answers = [operator.get("/admin/control-room/month/", {"month": garbage})]
+    for page in ("", "assign/", "journal.csv", *(f"act/{name}/" for name in names)):
+        address = f"/admin/control-room/{page}"
+        answers.append(operator.get(address, {"cohort": garbage, "part": garbage}))
+        for sent in (cohort, garbage):
+            given = {**dict.fromkeys(fields, garbage), "step": "confirm"}
+            answers.append(operator.post(f"{address}?{urlencode({'cohort': sent})}", given))
+    assert [answer.status_code for answer in answers if answer.status_code >= 500] == []
+    assert Route.objects.get(cohort=cohort).epoch == 1
