@@ -6,13 +6,14 @@ so that Django's system checks still find them.
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote_plus
 
 from axes.middleware import AxesMiddleware
 from csp.middleware import CSPMiddleware
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.locale import LocaleMiddleware
 from django.utils import timezone
@@ -101,6 +102,20 @@ class ProgrammeTime:
             return self.get_response(request)
         with timezone.override(clock.programme_zone()):
             return self.get_response(request)
+
+
+class WithoutNul:
+    """PostgreSQL keeps no NUL characters, so nothing is found by an address that carries one."""
+
+    async_capable = False
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if is_page(request) and "\x00" in request.path + unquote_plus(request.META.get("QUERY_STRING", "")):
+            raise Http404
+        return self.get_response(request)
 
 
 class RequestIds:

@@ -178,6 +178,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "pointsystem.middleware.ContentSecurityPolicy",
     "pointsystem.middleware.LoginLockout",
+    "pointsystem.middleware.WithoutNul",
 ]
 # Both look for the exact name of a class in MIDDLEWARE, and do not know its subclass.
 SILENCED_SYSTEM_CHECKS = ["security.W003", "axes.W002"]

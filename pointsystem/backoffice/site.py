@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from pointsystem.backoffice import menu, pages
 from pointsystem.backoffice.sign_in import second_factor
+from pointsystem.backoffice.sign_in.forms import SignInForm
 from pointsystem.backoffice.sign_in.views import SecondFactorPages
 
 #: Where an account is looked for from the landing page, and the parameter that carries the words.
@@ -22,6 +23,7 @@ class BackOfficeSite(admin.AdminSite):
     site_title = _("Points back office")
     index_title = _("What you can do here")
     site_url = None
+    login_form = SignInForm
     index_template = "admin/index.html"
 
     def has_permission(self, request: HttpRequest) -> bool:

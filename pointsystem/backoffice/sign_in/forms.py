@@ -1,7 +1,21 @@
-from typing import Any
+from typing import Any, Final
 
 from django import forms
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.utils.translation import gettext_lazy as _
+
+#: As of Django's users.
+_MOST_NAME_CHARACTERS: Final = 150
+
+
+class SignInForm(AdminAuthenticationForm):
+    """A name that nobody can have is as wrong as any other; where attempts are counted it has no room."""
+
+    def clean_username(self) -> str:
+        name: str = self.cleaned_data["username"]
+        if len(name) > _MOST_NAME_CHARACTERS:
+            raise self.get_invalid_login_error()
+        return name
 
 
 class CodeForm(forms.Form):
