@@ -206,6 +206,8 @@ class RoleAdmin(Audited, GroupAdmin):
     subject_kind = "group"
     audited_fields = ("name", "permissions")
     readonly_fields = ("permissions_in_words",)
+    # Boxes to tick, for Django's two lists cannot be used by everybody.
+    filter_horizontal = ()
     list_display = ("name", "title")
 
     @admin.display(description=gettext_lazy("what it is"))
@@ -224,6 +226,8 @@ class RoleAdmin(Audited, GroupAdmin):
     def formfield_for_manytomany(
         self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any
     ) -> Any:
+        if db_field.name == "permissions":
+            kwargs["widget"] = CheckboxSelectMultiple
         field: Any = super().formfield_for_manytomany(db_field, request, **kwargs)
         if db_field.name == "permissions" and field is not None:
             # Of other apps there is nothing in the back office.

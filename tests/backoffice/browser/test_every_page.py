@@ -149,7 +149,7 @@ def test_every_page_is_accessible_and_fits(visit: Visits, house: House) -> None:
             answer = root.goes_to(address.format(**asked))
             assert answer.status == 200, (name, address, answer.status)
             looks(root, found, address)
-    assert found == {}, found
+    assert not found, "\n".join(f"{where}: {what}" for where, what in found.items())
 
 
 @pytest.mark.slow
@@ -191,7 +191,7 @@ def test_every_step_of_a_form_is_accessible_and_fits(visit: Visits, house: House
     root.page.locator("input[name=scopes]").first.check()
     root.page.locator("#content form button.primary, #content form input[type=submit]").first.click()
     looks(root, found, "a key that is shown once")
-    assert found == {}, found
+    assert not found, "\n".join(f"{where}: {what}" for where, what in found.items())
 
 
 def test_the_second_step_of_a_sign_in_is_accessible(visit: Visits) -> None:
@@ -201,4 +201,4 @@ def test_the_second_step_of_a_sign_in_is_accessible(visit: Visits) -> None:
     signs_in(somebody, "totp")
     found: dict[str, list[str]] = {}
     looks(somebody, found, "the code")
-    assert found == {}, found
+    assert not found, "\n".join(f"{where}: {what}" for where, what in found.items())
