@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("ledger", "0009_entry_by_posting"),
+        ("ledger", "0010_checks_by_index"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("cutover", "0009_shadow_counts"),
+        ("cutover", "0010_imports_are_no_news"),
     ]
 
     operations = [
