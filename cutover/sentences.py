@@ -218,6 +218,7 @@ SENTENCES: Final = (
     _("The legacy's answer cannot be true: {}"),
     _("The legacy's member numbers have at most {} characters."),
     _("The legacy's trade numbers have at most {} characters."),
+    _("An error of a statement was passed over, and the transaction is lost."),
     _("The procedure committed by itself, which its adapter denies."),
     _("The procedure answered {}: {}"),
     _("The session that made the call is still there, or hidden from us."),
