@@ -12,7 +12,8 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -106,16 +107,38 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 # --- Side by side -----------------------------------------------------------------------------------------
 class ByServers(LoadScopeScheduling):
-    """Tests that share servers, or what others left in a database, stay in one process."""
+    """Tests of one module stay in one process, and so do those that share servers.
+
+    Tests that commit come after all that are rolled back (pytest-django sorts them so), and stay there: a
+    module that has both is two scopes.
+    """
+
+    _scopes: dict[str, str] | None = None
 
     def _split_scope(self, nodeid: str) -> str:
+        if self._scopes is None:
+            self._scopes = _scopes_of(self.collection or [])
+        return self._scopes[nodeid]
+
+
+def _scopes_of(collection: Sequence[str]) -> dict[str, str]:
+    scopes: dict[str, str] = {}
+    runs: Counter[str] = Counter()
+    last = ""
+    for nodeid in collection:
         module, _, name = nodeid.partition("::")
-        for folder in _TOGETHER:
-            if module.startswith(folder):
-                return folder
         # Each legacy and each stage has a product of its own: "[signals-writes.earns_add_up]".
         found = re.search(r"\[([a-zA-Z_-]+?)(-[a-z_]+\.[a-z_0-9]+)?\]$", name)
-        return f"{module} {found[1]}" if module.startswith("tests/contract/test_on_") and found else module
+        together = next((folder for folder in _TOGETHER if module.startswith(folder)), None)
+        if together is not None:
+            scopes[nodeid] = together
+        elif module.startswith("tests/contract/test_on_") and found:
+            scopes[nodeid] = f"{module} {found[1]}"
+        else:
+            runs[module] += module != last
+            scopes[nodeid] = f"{module} {runs[module]}"
+        last = module
+    return scopes
 
 
 _TOGETHER = ("tests/backoffice/browser", "tests/faults/test_legacy", "tests/faults/test_mirror")
