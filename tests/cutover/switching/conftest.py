@@ -119,3 +119,11 @@ def browser(legacy_only: Any) -> Callable[..., Any]:
         return opened
 
     return signed_in
+
+
+@pytest.fixture
+def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests of the session may have started some at the same broker."""
+    from cutover.switching import machines
+
+    monkeypatch.setattr(machines, "_count_workers", lambda: 0)

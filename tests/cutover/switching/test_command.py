@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import secrets
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from cutover.models import Member, Route
-from cutover.switching import checks, journal
+from cutover.switching import journal
 from tests.factories import account_number
 
 pytestmark = pytest.mark.usefixtures("legacy_only")
@@ -29,12 +28,6 @@ FIELDS = [
     "in_doubt",
     "rollback_loss",
 ]
-
-
-@pytest.fixture
-def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other tests of the session may have started some; a broker that nobody listens at has none."""
-    monkeypatch.setattr(checks, "_QUEUE", f"mirror-{secrets.token_hex(4)}")
 
 
 def command(*arguments: str) -> str:

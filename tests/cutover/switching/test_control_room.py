@@ -116,6 +116,7 @@ def test_a_red_check_closes_the_button_or_asks_for_an_override(
     browser: Any,
     make_cohort: Any,
     moved_history: Any,
+    no_workers: None,
 ) -> None:
     operator = browser("operator")
     cohort = make_cohort()
