@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -214,6 +215,9 @@ def processes(django_db_setup: None) -> Iterator[Processes]:
         supervisor = Supervisor(say=lambda text: None)
         yield Processes(environment=environment, directory=Path(directory), supervisor=supervisor)
         supervisor.stop()
+        if kept := os.environ.get("POINTS_TEST_LOGS"):
+            where = Path(kept) / (os.environ.get("PYTEST_XDIST_WORKER") or "only")
+            shutil.copytree(directory, where, dirs_exist_ok=True)
 
 
 @pytest.fixture(scope="session")

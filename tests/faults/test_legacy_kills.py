@@ -143,14 +143,20 @@ def web_that_dies_at(product: Product, point: str, directory: Path) -> Iterator[
 
 @contextmanager
 def stopped_recoverer(product: Product) -> Iterator[None]:
-    """Nobody asks the workers to settle for a while."""
-    beat = next(child for child in product.wrapped._supervisor.children if child.name == "beat")
+    """For a while nobody asks the workers to settle, and none does what it was asked a moment ago."""
+    children = [child for child in product.wrapped._supervisor.children if child.name != "web"]
+    beat = next(child for child in children if child.name == "beat")
     os.kill(beat.pid, signal.SIGSTOP)
+    # What is under way ends.
+    time.sleep(0.5)
+    stopped = [beat.pid, *(pid for child in children for pid in (child.pid, *children_of(child.pid)))]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
     try:
-        time.sleep(0.3)
         yield
     finally:
-        os.kill(beat.pid, signal.SIGCONT)
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
 
 
 SETTLE = "import django; django.setup(); from cutover import settling; settling.settle_due()"
