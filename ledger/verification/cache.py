@@ -1,8 +1,9 @@
 """Balances in Redis against the ledger: absent, or exactly what PostgreSQL says at that version.
 
 Redis is read first and PostgreSQL after it, so that a version which PostgreSQL does not have is one
-that never was. What is older than PostgreSQL is looked at a second time: between a commit and its
-announcement there is a moment, and only what stays behind is a breach.
+that never was. What is older than PostgreSQL is looked at again: between a commit and its announcement there
+is a moment, and a process that is killed in it leaves its mark to the sweeper. Only what stays behind, or was
+never marked, is a breach.
 """
 
 import time
@@ -22,7 +23,9 @@ CHECKS = {
 }
 
 _ACCOUNTS_AT_ONCE = 1000
-_SECOND_LOOK_AFTER_SECONDS = 0.5
+_LOOK_AGAIN_AFTER_SECONDS = 0.5
+#: The sweeper has come by in less, wherever there is a worker.
+_SWEPT_WITHIN_SECONDS = 15.0
 
 _IN_LEDGER = """
 SELECT account.account_number, account.sequence, account.balance - coalesce((
@@ -31,6 +34,12 @@ SELECT account.account_number, account.sequence, account.balance - coalesce((
     ), 0)::bigint, clock.now
 FROM ledger_account AS account
 CROSS JOIN (SELECT coalesce({now}, clock_timestamp()) AS now) AS clock
+WHERE account.account_number = ANY (%s)
+"""
+
+_MARKED = """
+SELECT account.account_number FROM ledger_stale_balance AS stale
+JOIN ledger_account AS account ON account.id = stale.account_id
 WHERE account.account_number = ANY (%s)
 """
 
@@ -50,7 +59,6 @@ def check_cache(*, collector: Collector) -> int:
         found += len(cached)
         behind = _compare(cached, collector=collector)
         if behind:
-            time.sleep(_SECOND_LOOK_AFTER_SECONDS)
             _look_again(behind, collector=collector)
     return found
 
@@ -94,16 +102,27 @@ def _compare(cached: Sequence[CachedBalance], *, collector: Collector) -> list[C
 
 
 def _look_again(behind: Sequence[CachedBalance], *, collector: Collector) -> None:
-    again = balances.peek(account_numbers=[balance.account_number for balance in behind])
-    in_ledger = _in_ledger(behind)
-    for before, now in zip(behind, again, strict=True):
-        if now == before:
+    give_up_at = time.monotonic() + _SWEPT_WITHIN_SECONDS
+    while behind:
+        time.sleep(_LOOK_AGAIN_AFTER_SECONDS)
+        again = balances.peek(account_numbers=[balance.account_number for balance in behind])
+        behind = [now for before, now in zip(behind, again, strict=True) if now == before]
+        marked = _marked(behind) if time.monotonic() < give_up_at else set()
+        left = [balance for balance in behind if balance.account_number not in marked]
+        in_ledger = _in_ledger(left)
+        for balance in left:
             collector.note(
                 "cached_balance_is_current",
-                account=now.account_number,
-                version_in_redis=now.sequence,
-                sequence=in_ledger[now.account_number][0],
+                account=balance.account_number,
+                version_in_redis=balance.sequence,
+                sequence=in_ledger[balance.account_number][0],
             )
+        behind = [balance for balance in behind if balance.account_number in marked]
+
+
+def _marked(cached: Sequence[CachedBalance]) -> set[str]:
+    """Those of these that the sweeper is still to look at."""
+    return {number for (number,) in fetch_all(_MARKED, [[balance.account_number for balance in cached]])}
 
 
 def _in_ledger(cached: Sequence[CachedBalance]) -> dict[str, tuple[int, int, datetime]]:

@@ -1,5 +1,6 @@
 """Redis against the ledger: what is right or absent passes, what is not is named."""
 
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -9,9 +10,9 @@ from django_redis import get_redis_connection
 
 from ledger import balances, clock
 from ledger.balances import _format, _redis, _store
-from ledger.models import Account
+from ledger.models import Account, StaleBalance
 from ledger.records import BalanceRecord, PointsBefore
-from ledger.verification import Report, verify
+from ledger.verification import Report, cache, verify
 from tests.ledger.member import Member
 
 
@@ -76,6 +77,35 @@ def test_a_version_that_stays_behind_is_named(member: Member) -> None:
     put(member, available=10, sequence=1)
 
     assert checked(member) == [("cached_balance_is_current", member.number)]
+
+
+def mark(member: Member) -> None:
+    """As a commit does; and as if the process had died before it told Redis."""
+    account = Account.objects.get(account_number=member.number)
+    StaleBalance.objects.update_or_create(
+        account=account, defaults={"sequence": account.sequence, "marked_at": clock.now()}
+    )
+
+
+def test_what_a_process_left_to_the_sweeper_is_waited_for(member: Member) -> None:
+    put(member, available=10, sequence=1)
+    mark(member)
+    account = Account.objects.get(account_number=member.number)
+    sweeper = threading.Timer(1.2, lambda: balances.refresh(account_ids=[account.id]))
+    sweeper.start()
+
+    assert checked(member) == []
+    sweeper.join()
+    assert not StaleBalance.objects.filter(account=account).exists()
+
+
+def test_what_no_sweeper_comes_by_for_is_named(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_SWEPT_WITHIN_SECONDS", 0.7)
+    put(member, available=10, sequence=1)
+    mark(member)
+
+    assert checked(member) == [("cached_balance_is_current", member.number)]
+    StaleBalance.objects.filter(account__account_number=member.number).delete()
 
 
 def test_garbage_is_named(member: Member) -> None:
