@@ -117,7 +117,6 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_done_twice(
     # One key, one answer, however often and through whatever deaths it was asked.
     assert [operation for operation in log.operations.values() if len(operation.answers) != 1] == []
     _compare_with_the_ledger(stack, log, accounts)
-    _wait_for_the_sweeper(stack)
     stack.manage("verify_ledger")
     _compare_with_what_clients_are_shown(stack, api_key, log, accounts)
 
@@ -141,15 +140,6 @@ def _compare_with_the_ledger(stack: Stack, log: ClientLog, accounts: list[str]) 
         for operation in log.operations.values()
     }
     assert found == expected
-
-
-def _wait_for_the_sweeper(stack: Stack) -> None:
-    """A process killed between its commit and the tombstone leaves its mark, and a balance that is older."""
-    deadline = time.monotonic() + 30
-    with psycopg.connect(stack.environment()["DATABASE_URL"], autocommit=True) as connection:
-        while connection.execute("SELECT FROM ledger_stale_balance LIMIT 1").fetchall():
-            assert time.monotonic() < deadline, "the sweeper did not come by"
-            time.sleep(0.25)
 
 
 def _balances(log: ClientLog, accounts: list[str]) -> dict[str, int]:
